@@ -1,0 +1,102 @@
+import { hash } from 'node:crypto';
+import { IdempotencyKeyError } from '../errors/errors.js';
+import { headerValue, type KafkaRecord } from './record.js';
+
+/** Header that the library's own producers put on each record: one produce, one id, however often it is retried. */
+export const MESSAGE_ID_HEADER = 'message-id';
+
+/** Longest key in bytes. Longer ones would not fit Postgres's index pages together with their scope. */
+export const MAX_KEY_BYTES = 512;
+
+/** Where a key came from. Keys of different kinds never collide, whatever their bytes. */
+export type KeyKind = 'given' | 'message-id' | 'position';
+
+export interface IdempotencyKey {
+  readonly kind: KeyKind;
+  /** What the ledger stores: a tag byte for the kind, then the key. */
+  readonly encoded: Buffer;
+}
+
+const TAGS: Record<KeyKind, number> = { given: 0x67, 'message-id': 0x6d, position: 0x70 };
+const UUID_TAG: Record<'given' | 'message-id', number> = { given: 0x47, 'message-id': 0x4d };
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** A key that a person or a producer chose. Canonical UUIDs are kept in 16 bytes. */
+export function givenKey(kind: 'given' | 'message-id', key: string | Buffer, origin: string): IdempotencyKey {
+  const bytes = typeof key === 'string' ? Buffer.from(key, 'utf8') : key;
+  if (bytes.length === 0)
+    throw new IdempotencyKeyError('no-key', `The idempotency key from ${origin} is empty`);
+  if (bytes.length > MAX_KEY_BYTES) {
+    throw new IdempotencyKeyError(
+      'key-too-long',
+      `The idempotency key from ${origin} has ${bytes.length} bytes; at most ${MAX_KEY_BYTES} are allowed. ` +
+        'Hash it before handing it over.',
+    );
+  }
+  if (bytes.length === 36) {
+    const text = bytes.toString('latin1');
+    if (UUID.test(text)) {
+      return { kind, encoded: tagged(UUID_TAG[kind], Buffer.from(text.replaceAll('-', ''), 'hex')) };
+    }
+  }
+  return { kind, encoded: tagged(TAGS[kind], bytes) };
+}
+
+/** The key of a record that carries none: its place. The topic's id outlives deletion and re-creation of its name. */
+export function positionKey(topicId: string, partition: number, offset: bigint): IdempotencyKey {
+  const encoded = Buffer.allocUnsafe(1 + 16 + 4 + 8);
+  encoded[0] = TAGS.position;
+  encoded.write(topicId.replaceAll('-', ''), 1, 16, 'hex');
+  encoded.writeUInt32BE(partition, 17);
+  encoded.writeBigUInt64BE(offset, 21);
+  return { kind: 'position', encoded };
+}
+
+/**
+ * The key of a record by its headers: `keyHeader` (unless `false`), then `message-id`, then its position.
+ * @throws IdempotencyKeyError for an empty or oversized header.
+ */
+export function recordKey(record: KafkaRecord, topicId: string, keyHeader: string | false): IdempotencyKey {
+  if (keyHeader !== false) {
+    const given = headerValue(record.headers, keyHeader);
+    if (given !== undefined) return givenKey('given', given ?? Buffer.alloc(0), `the header "${keyHeader}"`);
+  }
+  const messageId = headerValue(record.headers, MESSAGE_ID_HEADER);
+  if (messageId != null && messageId.length > 0) {
+    return givenKey('message-id', messageId, `the header "${MESSAGE_ID_HEADER}"`);
+  }
+  return positionKey(topicId, record.partition, record.offset);
+}
+
+/** 64 bits of a digest over the record's key and value: a repetition has the same, a reused key has another. */
+export function fingerprint(record: KafkaRecord): bigint {
+  const key = record.key ?? Buffer.alloc(0);
+  // The key's length keeps (ab, c) and (a, bc) apart; a null key or a tombstone differs from an empty one.
+  const length = Buffer.allocUnsafe(5);
+  length.writeUInt32BE(key.length);
+  length[4] = (record.key === null ? 1 : 0) | (record.value === null ? 2 : 0);
+  const parts = [length, key, record.value ?? Buffer.alloc(0)];
+  return Buffer.from(hash('sha1', Buffer.concat(parts), 'hex').slice(0, 16), 'hex').readBigInt64BE();
+}
+
+/** For people: what a key says, in a form that can be read and searched. Positions read `topicId/partition/offset`. */
+export function describeKey(encoded: Buffer): string {
+  const tag = encoded[0];
+  const bytes = encoded.subarray(1);
+  if (tag === UUID_TAG.given || tag === UUID_TAG['message-id']) return dashed(bytes.toString('hex'));
+  if (tag === TAGS.position) {
+    return `${dashed(bytes.toString('hex', 0, 16))}/${bytes.readUInt32BE(16)}/${bytes.readBigUInt64BE(20)}`;
+  }
+  return bytes.toString('utf8');
+}
+
+function tagged(tag: number, bytes: Buffer): Buffer {
+  const encoded = Buffer.allocUnsafe(1 + bytes.length);
+  encoded[0] = tag;
+  bytes.copy(encoded, 1);
+  return encoded;
+}
+
+function dashed(hex: string): string {
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
