@@ -1,0 +1,77 @@
+import {
+  describeKey,
+  fingerprint,
+  givenKey,
+  MAX_KEY_BYTES,
+  positionKey,
+  recordKey,
+} from '../../../lib/messages/idempotency-key.js';
+import type { KafkaRecord, RecordHeader } from '../../../lib/messages/record.js';
+
+const topicId = '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b';
+const uuid = '0190a1b2-0000-7000-8000-000000000001';
+
+function record(headers: RecordHeader[], overrides: Partial<KafkaRecord> = {}): KafkaRecord {
+  return { topic: 't', partition: 3, offset: 42n, timestamp: 0, key: null, value: null, headers, ...overrides };
+}
+
+describe('the idempotency key of a record', () => {
+  it('is the configured header before the message id before the position', () => {
+    const both: RecordHeader[] = [
+      ['message-id', Buffer.from('m')],
+      ['idempotency-key', Buffer.from('k')],
+    ];
+    expect(describeKey(recordKey(record(both), topicId, 'idempotency-key').encoded)).toBe('k');
+    expect(recordKey(record(both), topicId, 'idempotency-key').kind).toBe('given');
+    expect(recordKey(record(both), topicId, false).kind).toBe('message-id');
+    expect(describeKey(recordKey(record([]), topicId, 'idempotency-key').encoded)).toBe(`${topicId}/3/42`);
+  });
+
+  it('never mixes kinds: a message id that looks like a given key is another key', () => {
+    const given = givenKey('given', uuid, 'x').encoded;
+    const sent = givenKey('message-id', uuid, 'x').encoded;
+    expect(given.equals(sent)).toBe(false);
+  });
+
+  it('keeps a canonical UUID in 17 bytes and tells it from the 16 bytes themselves', () => {
+    const text = givenKey('given', uuid, 'x').encoded;
+    const bytes = givenKey('given', Buffer.from(uuid.replaceAll('-', ''), 'hex'), 'x').encoded;
+    expect(text).toHaveLength(17);
+    expect(text.equals(bytes)).toBe(false);
+    expect(describeKey(text)).toBe(uuid);
+  });
+
+  it.each([
+    ['an empty header', Buffer.alloc(0), 'no-key'],
+    ['a header without a value', null, 'no-key'],
+    ['a header of a megabyte', Buffer.alloc(1 << 20, 97), 'key-too-long'],
+    ['one byte too many', Buffer.alloc(MAX_KEY_BYTES + 1, 97), 'key-too-long'],
+  ])('refuses %s, naming the header and never its content', (_what, value, reason) => {
+    const attempt = () => recordKey(record([['idempotency-key', value]]), topicId, 'idempotency-key');
+    expect(attempt).toThrow(expect.objectContaining({ reason, message: expect.stringContaining('"idempotency-key"') }));
+    expect(attempt).not.toThrow(/aaaa/);
+  });
+
+  it('of a position differs by topic id, partition and offset', () => {
+    const other = topicId.replace('0190', '0191');
+    const keys = [
+      positionKey(topicId, 0, 0n),
+      positionKey(other, 0, 0n),
+      positionKey(topicId, 1, 0n),
+      positionKey(topicId, 0, 1n),
+    ].map(({ encoded }) => encoded.toString('hex'));
+    expect(new Set(keys).size).toBe(4);
+  });
+});
+
+describe('the fingerprint', () => {
+  it('is the same for the same bytes and differs where key and value split differently', () => {
+    const value = (key: string | null, text: string | null) =>
+      fingerprint(
+        record([], { key: key === null ? null : Buffer.from(key), value: text === null ? null : Buffer.from(text) }),
+      );
+    expect(value('ab', 'c')).toBe(value('ab', 'c'));
+    const different = [value('ab', 'c'), value('a', 'bc'), value(null, 'abc'), value('', 'abc'), value('abc', null)];
+    expect(new Set(different).size).toBe(different.length);
+  });
+});
