@@ -11,22 +11,22 @@ const heading = { given: 'given', docker: 'Docker', local: 'local' } as const;
 export async function usableWays<Address extends object>(servers: Ways<Address>): Promise<Ways<Address>> {
   const usable = {} as Ways<Address>;
   const complaints: string[] = [];
-  for (const name of Object.keys(servers) as (keyof Address & string)[]) {
-    const ways = servers[name];
+  const look = async (name: keyof Address & string) => {
     const reasons: string[] = [];
     usable[name] = [];
-    for (const way of ways) {
+    for (const way of servers[name]) {
       const reason = await way.missing();
-      if (reason === undefined) usable[name].push(way);
-      else reasons.push(`  ${heading[way.origin].padEnd(7)} ${reason}`);
+      if (reason !== undefined) reasons.push(`  ${heading[way.origin].padEnd(7)} ${reason}`);
+      else usable[name].push(way);
       if (reason === undefined && way.origin !== 'docker') break; // only a container may fail for want of its image
     }
-    if (ways.length > 0 && usable[name].length === 0)
+    if (servers[name].length > 0 && usable[name].length === 0)
       complaints.push(
         `No ${name === 'kafka' ? 'Kafka' : 'Postgres'}. Any one of these is enough:`,
         ...reasons,
       );
-  }
+  };
+  await Promise.all((Object.keys(servers) as (keyof Address & string)[]).map(look));
   if (complaints.length > 0) throw new Error(complaints.join('\n'));
   return usable;
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -34,9 +35,18 @@ export function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
 
 async function allGone(processes: Leftovers['processes'], timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
-  while (processes.some(({ pid }) => signalGroup(pid, 0))) {
+  while (processes.some(({ pid }) => signalGroup(pid, 0) && !isZombie(pid))) {
     if (performance.now() > deadline) return false;
     await sleep(20);
   }
   return true;
+}
+
+/** Ended, but not yet waited for: in a container whose first process is no init that can last for ever. */
+function isZombie(pid: number): boolean {
+  try {
+    return /\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false; // no such process, or no /proc
+  }
 }

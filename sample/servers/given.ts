@@ -7,15 +7,14 @@ const timeoutMs = 5_000;
 /** Kafka at the addresses in `KAFKA_BROKERS` (host:port, comma-separated). */
 export function givenKafka(): Way<string[]> {
   const value = process.env['KAFKA_BROKERS'];
+  const brokers = (value ?? '').split(',').flatMap((part) => part.trim() || []);
   return {
     origin: 'given',
-    missing: () =>
-      Promise.resolve(value ? undefined : 'KAFKA_BROKERS is not set (host:port, comma-separated)'),
-    start: async () => {
-      const brokers = (value ?? '').split(',').flatMap((part) => part.trim() || []);
-      await verify('KAFKA_BROKERS', brokers.join(','), kafkaAnswers(brokers));
-      return given('Kafka', 'KAFKA_BROKERS', brokers);
+    missing: async () => {
+      if (!value) return 'KAFKA_BROKERS is not set (host:port, comma-separated)';
+      return verify('KAFKA_BROKERS', brokers.join(','), kafkaAnswers(brokers));
     },
+    start: () => Promise.resolve(given('Kafka', 'KAFKA_BROKERS', brokers)),
   };
 }
 
@@ -24,21 +23,19 @@ export function givenPostgres(): Way<string> {
   const value = process.env['DATABASE_URL'];
   return {
     origin: 'given',
-    missing: () =>
-      Promise.resolve(
-        value ? undefined : 'DATABASE_URL is not set (postgres://user:password@host:port/database)',
-      ),
-    start: async () => {
-      const url = value ?? '';
-      await verify('DATABASE_URL', hostAndPort(url), postgresAnswers(url));
-      return given('Postgres', 'DATABASE_URL', url);
+    missing: async () => {
+      if (!value) return 'DATABASE_URL is not set (postgres://user:password@host:port/database)';
+      return verify('DATABASE_URL', hostAndPort(value), postgresAnswers(value));
     },
+    start: () => Promise.resolve(given('Postgres', 'DATABASE_URL', value ?? '')),
   };
 }
 
-async function verify(variable: string, where: string, answer: Promise<unknown>): Promise<void> {
+/** Rejects, since what somebody has named is not replaced by something else without a word. */
+async function verify(variable: string, where: string, answer: Promise<unknown>): Promise<undefined> {
   try {
     await within(timeoutMs, where, answer);
+    return undefined;
   } catch (error) {
     const { message, code } = error as Error & { code?: string };
     throw new Error(

@@ -24,7 +24,7 @@ export interface RunningServer<Address> {
 /** One way of having a server. */
 export interface Way<Address> {
   readonly origin: ServerOrigin;
-  /** What this way lacks, in words for the user; `undefined` if it can be tried. Cheap, starts nothing. */
+  /** What this way lacks, in words for the user; `undefined` if it can be tried. Takes seconds at most and starts nothing; rejects if no other way may be tried. */
   missing(): Promise<string | undefined>;
   /** Resolves when the server answers. On failure nothing is left that the watchdog does not end. */
   start(): Promise<RunningServer<Address>>;
