@@ -1,4 +1,5 @@
 import { InvalidRecordError } from '../errors/errors.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { encodeMessage, encodeParts, type RecordParts } from './encoder.js';
 import {
   CORRELATION_ID_HEADER,
@@ -147,10 +148,4 @@ function partsOf(serialized: unknown): RecordParts {
     );
   }
   return encodeParts(serialized as Record<string, unknown>);
-}
-
-function isPromise(value: unknown): value is Promise<unknown> {
-  return (
-    typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
-  );
 }
