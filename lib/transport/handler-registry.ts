@@ -74,7 +74,7 @@ function checkPattern(pattern: unknown): void {
   }
   if (!isTopicName(pattern)) {
     throw new InvalidPatternError(
-      `"${pattern.slice(0, 60)}" cannot be a Kafka topic: names have 1 to 249 letters, digits, dots, dashes and underscores`,
+      `"${String(pattern).slice(0, 60)}" cannot be a Kafka topic: names have 1 to 249 letters, digits, dots, dashes and underscores`,
     );
   }
 }
