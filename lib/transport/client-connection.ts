@@ -116,9 +116,11 @@ export class ClientConnection {
 
   private async dispose({ consumer, producer, replies }: Opened): Promise<void> {
     replies?.stopped();
-    for (const result of await Promise.allSettled([consumer?.stop(), producer.disconnect()])) {
-      if (result.status === 'rejected') {
-        this.settings.log.warn(`The client did not close cleanly: ${describe(result.reason)}`);
+    for (const end of [() => consumer?.stop(), () => producer.disconnect()]) {
+      try {
+        await end();
+      } catch (error) {
+        this.settings.log.warn(`The client did not close cleanly: ${describe(error)}`);
       }
     }
   }
