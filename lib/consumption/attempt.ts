@@ -1,0 +1,112 @@
+import type { AssignedPartition } from '../driver/driver.js';
+import type { EncodedReply } from '../messages/reply.js';
+import type { KafkaRecord } from '../messages/record.js';
+import type { Group, GroupResource } from './group.js';
+
+/** What the engine runs for a record. The transport makes one per Nest handler. */
+export interface DeliveryHandler {
+  /** For log lines and dead letters: the pattern until the handler's real name is known, then `Class.method`. */
+  name: string;
+  /**
+   * Runs the handler once. Never rejects: a failure is a result. Resolves when the handler is done, or, for a request
+   * that is not enlisted in its group, at its first reply (`attempt.streaming` then settles at the last).
+   */
+  run(attempt: Attempt): Promise<AttemptResult>;
+}
+
+/** Where a record goes: one route per handler of its topic. */
+export interface Route {
+  readonly handler: DeliveryHandler;
+  /** Requests are answered, events are not. */
+  readonly kind: 'event' | 'request';
+}
+
+/** A record on its way through one handler, across all its attempts in this process. */
+export interface Delivery extends Route {
+  readonly record: KafkaRecord;
+  readonly partition: AssignedPartition;
+  /** Attempts that ended in a failure of the handler itself. */
+  failures: number;
+  /** Time of the first of them, ms since the epoch. */
+  firstFailure: number | undefined;
+  /** Handled to the end; only its replies and its offset may still be on their way. */
+  settled: boolean;
+}
+
+export type AttemptResult = { readonly failed: false } | AttemptFailure;
+
+export interface AttemptFailure {
+  readonly failed: true;
+  /** As the handler threw it where that is known, else as the exception filters left it. */
+  readonly error: unknown;
+  /** A request's error reply, ready to go out. */
+  readonly answer?: EncodedReply | undefined;
+}
+
+export const succeeded: AttemptResult = { failed: false };
+
+/**
+ * Sends a reply on its way. Resolves with `true` when the broker has acknowledged it, with `false` if the transport
+ * closed before. Never rejects.
+ */
+export type ReplyPublisher = (delivery: Delivery, reply: EncodedReply) => Promise<boolean>;
+
+/**
+ * One run of a handler for a delivery. Replies given during the attempt go out at once, or, if the attempt is enlisted
+ * in its group, when the group has committed.
+ */
+export class Attempt {
+  /** What the handler threw, before exception filters turned it into something else. Set by the interceptor. */
+  thrown: { readonly error: unknown } | undefined;
+  /** Set when an interceptor enlisted this attempt; the handler's success then hangs on the group's commit. */
+  resource: GroupResource | undefined;
+  /** What an earlier execution replied: goes out instead of anything that the handler returns. */
+  replayed: readonly EncodedReply[] | undefined;
+  /** Replies held back until the group has committed. */
+  readonly replies: EncodedReply[] = [];
+  /** Replies under way. */
+  readonly published: Promise<boolean>[] = [];
+  /** Settles at the last reply of a stream that went on after `run` resolved. */
+  streaming: Promise<void> | undefined;
+  private controller: AbortController | undefined;
+  private abortReason: unknown;
+  private aborted = false;
+
+  constructor(
+    readonly delivery: Delivery,
+    readonly group: Group,
+    private readonly publish: ReplyPublisher,
+  ) {}
+
+  /** 1 for the first run in this process. */
+  get number(): number {
+    return this.delivery.failures + 1;
+  }
+
+  /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */
+  get signal(): AbortSignal {
+    if (!this.controller) {
+      this.controller = new AbortController();
+      if (this.aborted) this.controller.abort(this.abortReason);
+    }
+    return this.controller.signal;
+  }
+
+  /** Gives the attempt up: its replies go nowhere from now on. */
+  abort(reason?: unknown): void {
+    this.aborted = true;
+    this.abortReason = reason;
+    this.controller?.abort(reason);
+  }
+
+  reply(reply: EncodedReply): void {
+    if (this.aborted) return;
+    if (this.resource) this.replies.push(reply);
+    else this.published.push(this.publish(this.delivery, reply));
+  }
+
+  /** Lets go of what was held back. */
+  release(): void {
+    for (const reply of this.replies) this.published.push(this.publish(this.delivery, reply));
+  }
+}

@@ -1,0 +1,68 @@
+import type { EncodedReply } from '../messages/reply.js';
+import type { KafkaRecord, TopicPartition } from '../messages/record.js';
+import type { Clock } from '../runtime/clock.js';
+import type { Log } from '../runtime/log.js';
+import type { Attempt, ReplyPublisher, Route } from './attempt.js';
+import type { FailureClass } from './decision.js';
+import type { Gate } from './gate.js';
+import type { AfterCommit, Ending, GroupHost } from './group.js';
+import type { RetryPolicy } from './retry-policy.js';
+import type { Semaphore } from './semaphore.js';
+
+/** Resolved options of the engine; times in milliseconds. */
+export interface EngineOptions {
+  /** Partitions worked on at once. */
+  readonly concurrency: number;
+  /** Bounds of one group. `maxRecords: 1` is a transaction per record. */
+  readonly groupCommit: { readonly maxRecords: number; readonly maxMillis: number };
+  readonly retry: RetryPolicy;
+  readonly onExhausted: 'dead-letter' | 'block' | undefined;
+  readonly handlerTimeout: number | undefined;
+  /** How long handlers may take to end when the consumer closes. */
+  readonly shutdownTimeout: number;
+  /** How long handlers may take to end before a rebalance. */
+  readonly revocationTimeout: number;
+  /** `false`: handlers commit offsets themselves. */
+  readonly commitOffsets: boolean;
+  /** Between two commits of offsets. */
+  readonly commitInterval: number;
+  /** Records done after which offsets are committed without waiting for the interval. */
+  readonly commitThreshold: number;
+  /** A partition is paused above these, resumed below half of them. */
+  readonly maxHeldRecords: number;
+  readonly maxHeldBytes: number;
+}
+
+/** What the engine is given from above. */
+export interface EnginePorts {
+  readonly options: EngineOptions;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly publish: ReplyPublisher;
+  /** The handlers of a record, at least one. */
+  route(record: KafkaRecord): readonly Route[];
+  classify(error: unknown): FailureClass;
+  /** The error reply for a failure that no exception filter has seen. */
+  errorReply(error: unknown): EncodedReply;
+  /** There is a dead-letter topic. */
+  readonly hasDeadLetterTopic: boolean;
+  readonly groupId: GroupHost['groupId'];
+  readonly produce: GroupHost['produce'];
+  readonly deadLetter: GroupHost['deadLetter'];
+  /** What a dead letter's `dlt-reason` says about a terminal error. */
+  reasonOf(error: unknown): string;
+  /** Writes an ending down where nothing is enlisted: publishes the dead letter, if it is one. */
+  concludeWithoutResource(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
+}
+
+/** What a processor shares with the others of its consumer. */
+export interface EngineContext extends EnginePorts {
+  readonly gate: Gate;
+  /** One per partition that may be worked on at once. */
+  readonly slots: Semaphore;
+  /** A record is done and acknowledged. */
+  completed(): void;
+  confirmMembership(): Promise<boolean>;
+  pause(partition: TopicPartition): void;
+  resume(partition: TopicPartition): void;
+}

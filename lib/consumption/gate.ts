@@ -1,0 +1,65 @@
+import { deferred, type Deferred } from '../runtime/deferred.js';
+import { sleep, type Clock } from '../runtime/clock.js';
+import type { Log } from '../runtime/log.js';
+import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+
+/**
+ * Stops the work of all partitions while something that all of them need is down, and opens again by itself. No
+ * attempt is counted and nothing is given up in the meantime; the member stays in its group.
+ */
+export class Gate {
+  private closed: Deferred<void> | undefined;
+  private readonly stopped = new AbortController();
+  /** Times the gate was closed since the process started. */
+  closings = 0;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  get isOpen(): boolean {
+    return this.closed === undefined;
+  }
+
+  /** Resolves at once while the gate is open. */
+  opened(): Promise<void> {
+    return this.closed?.promise ?? Promise.resolve();
+  }
+
+  /** Closes until `probe` resolves. A gate that is closed already stays so; its first probe decides. */
+  close(reason: string, probe: () => Promise<void>): void {
+    if (this.closed || this.stopped.signal.aborted) return;
+    this.closed = deferred();
+    this.closings++;
+    this.log.warn(`Work is held: ${reason}. It goes on by itself; no attempt is counted meanwhile.`);
+    void this.reopen(probe);
+  }
+
+  /** Lets everybody through for good, so that they can see that all is over. */
+  stop(): void {
+    this.stopped.abort();
+    this.open();
+  }
+
+  private async reopen(probe: () => Promise<void>): Promise<void> {
+    const since = this.clock.monotonic();
+    for (let round = 1; !this.stopped.signal.aborted; round++) {
+      await sleep(this.clock, retryDelay(PROBE_BACKOFF, round, this.clock), this.stopped.signal);
+      try {
+        await probe();
+      } catch {
+        continue;
+      }
+      const seconds = ((this.clock.monotonic() - since) / 1000).toFixed(1);
+      this.log.log(`Work goes on after ${seconds} s`);
+      return this.open();
+    }
+  }
+
+  private open(): void {
+    const closed = this.closed;
+    this.closed = undefined;
+    closed?.resolve();
+  }
+}

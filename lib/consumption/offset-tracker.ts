@@ -1,0 +1,54 @@
+/**
+ * Knows which records of a partition are done, and so how far its offset may be committed: never past one that is
+ * not done, whatever order they end in.
+ */
+export class OffsetTracker {
+  // A queue with a moving head: shifting an array of thousands per record would be quadratic.
+  private entries: { offset: bigint; pending: number }[] = [];
+  private head = 0;
+  private readonly index = new Map<bigint, { offset: bigint; pending: number }>();
+  private next: bigint;
+
+  /** @param start the first offset that will be tracked: what a commit would say before anything is done. */
+  constructor(start: bigint) {
+    this.next = start;
+  }
+
+  /** Records that are held and not done. */
+  get size(): number {
+    return this.index.size;
+  }
+
+  /** The offset to commit: everything below is done. */
+  get position(): bigint {
+    const first = this.entries[this.head];
+    return first ? first.offset : this.next;
+  }
+
+  /** A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order. */
+  add(offset: bigint, parts: number): void {
+    const entry = { offset, pending: parts };
+    this.entries.push(entry);
+    this.index.set(offset, entry);
+    this.next = offset + 1n;
+    if (parts === 0) this.settle(entry);
+  }
+
+  /** One part of a record is done. */
+  complete(offset: bigint): void {
+    const entry = this.index.get(offset);
+    if (!entry) return;
+    entry.pending--;
+    this.settle(entry);
+  }
+
+  private settle(entry: { offset: bigint; pending: number }): void {
+    if (entry.pending > 0) return;
+    this.index.delete(entry.offset);
+    while (this.head < this.entries.length && this.entries[this.head]!.pending <= 0) this.head++;
+    if (this.head > 1024 && this.head * 2 > this.entries.length) {
+      this.entries = this.entries.slice(this.head);
+      this.head = 0;
+    }
+  }
+}

@@ -1,0 +1,283 @@
+import type { AssignedPartition } from '../driver/driver.js';
+import { StaleMemberError } from '../errors/errors.js';
+import { describeError } from '../errors/describe-error.js';
+import { partitionName, type KafkaRecord } from '../messages/record.js';
+import { sleep } from '../runtime/clock.js';
+import type { Attempt, Delivery } from './attempt.js';
+import { decide, type FailureClass } from './decision.js';
+import type { EngineContext } from './engine-context.js';
+import { GroupRunner, type GroupFailure } from './group-runner.js';
+import type { Ending } from './group.js';
+import { OffsetTracker } from './offset-tracker.js';
+import { RecordQueue } from './record-queue.js';
+import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+
+/**
+ * - `running`: takes records and works on them.
+ * - `draining`: takes nothing new; ends the handler that runs, commits, and is idle.
+ * - `stopped`: what runs is aborted and rolled back.
+ */
+type State = 'running' | 'draining' | 'stopped';
+
+/**
+ * Works on one partition for as long as it is assigned: in order, in groups, a failing record by itself. The way of a
+ * record through here is `push → take → run → settle → tracker`; there is no way back but a rollback, after which the
+ * same deliveries run again.
+ */
+export class PartitionProcessor {
+  private state: State = 'running';
+  private readonly queue = new RecordQueue();
+  private readonly tracker: OffsetTracker;
+  private readonly runner: GroupRunner;
+  /** Ends waits when the partition goes away. */
+  private readonly ending = new AbortController();
+  private working: Promise<void> | undefined;
+  private readonly settling = new Set<Promise<void>>();
+  private paused = false;
+
+  constructor(
+    readonly partition: AssignedPartition,
+    private readonly context: EngineContext,
+  ) {
+    this.tracker = new OffsetTracker(partition.startOffset);
+    this.runner = new GroupRunner(
+      context,
+      (attempt, afterwards) => this.settle(attempt, afterwards),
+      () => this.state === 'running',
+    );
+  }
+
+  /** The offset to commit: every record below is done and acknowledged. */
+  get position(): bigint {
+    return this.tracker.position;
+  }
+
+  push(records: readonly KafkaRecord[]): void {
+    if (this.state !== 'running') return;
+    this.queue.push(records);
+    this.balance();
+    this.working ??= this.work();
+  }
+
+  /** Ends the handler that runs, commits, and takes nothing new. Resolves when that is done and acknowledged. */
+  async drain(): Promise<void> {
+    if (this.state === 'running') this.state = 'draining';
+    this.ending.abort();
+    await this.working;
+    await Promise.all(this.settling);
+  }
+
+  /** Aborts what runs and rolls it back. Resolves when nothing is left but what a handler refuses to end. */
+  async stop(): Promise<void> {
+    this.state = 'stopped';
+    this.ending.abort();
+    this.runner.stop(
+      new StaleMemberError(`${partitionName(this.partition)} is no longer assigned to this consumer`),
+    );
+    await this.working;
+  }
+
+  private async work(): Promise<void> {
+    while (this.state === 'running' && this.queue.length > 0) {
+      await this.context.gate.opened();
+      if (this.state !== 'running') break;
+      await this.process(this.take());
+      this.balance();
+    }
+    this.working = undefined;
+  }
+
+  /** The next deliveries that may share a group; fewer where handlers are slow. */
+  private take(): Delivery[] {
+    const { maxRecords, maxMillis } = this.context.options.groupCommit;
+    const fitting = Math.floor(maxMillis / Math.max(this.runner.averageMillis, 0.001));
+    const deliveries: Delivery[] = [];
+    for (const record of this.queue.take(Math.max(1, Math.min(maxRecords, fitting)))) {
+      const routes = this.context.route(record);
+      this.tracker.add(record.offset, routes.length);
+      for (const { handler, kind } of routes) {
+        const { partition } = this;
+        deliveries.push({
+          record,
+          partition,
+          handler,
+          kind,
+          failures: 0,
+          firstFailure: undefined,
+          settled: false,
+        });
+      }
+    }
+    return deliveries;
+  }
+
+  /** Runs deliveries until each is settled: together while that works, by themselves once they failed together. */
+  private async process(deliveries: readonly Delivery[]): Promise<void> {
+    const alone = new Set<Delivery>();
+    let rest = deliveries;
+    let interruptions = 0;
+    while (this.state === 'running' && rest.length > 0) {
+      const failure = await this.runner.run(groupable(rest, alone));
+      rest = rest.filter(({ settled }) => !settled);
+      if (!failure) {
+        interruptions = 0;
+        continue;
+      }
+      if (this.state !== 'running') return;
+      const failureClass = this.context.classify(failure.error);
+      if (failureClass === 'infrastructure') {
+        await this.hold(failure, ++interruptions);
+      } else if (failureClass === 'fenced') {
+        await this.confirmMembership(++interruptions);
+      } else if (failure.undone.length > 1) {
+        // Who is to blame is only certain when it runs by itself: nothing is counted yet.
+        for (const delivery of failure.suspects) alone.add(delivery);
+      } else {
+        await this.conclude(failure, failureClass);
+        rest = rest.filter(({ settled }) => !settled);
+      }
+    }
+  }
+
+  /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
+  private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
+    const { resource } = attempt;
+    if (!resource) return this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+    this.context.gate.close(describeError(error), () => resource.probe());
+    await this.context.gate.opened();
+  }
+
+  /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
+  private async confirmMembership(round: number): Promise<void> {
+    const member = await this.context.confirmMembership().catch(() => undefined);
+    if (member === false) this.state = 'stopped';
+    else if (member === undefined || round > 1)
+      await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+  }
+
+  /** Decides about a delivery that failed by itself, and does it. */
+  private async conclude(failure: GroupFailure, failureClass: FailureClass): Promise<void> {
+    const { attempt, error } = failure;
+    const { delivery } = attempt;
+    const { clock, log, options } = this.context;
+    delivery.failures++;
+    delivery.firstFailure ??= clock.now();
+    if (failure.swallowed && failureClass !== 'infrastructure') {
+      return this.end(attempt, {
+        state: delivery.kind === 'request' ? 'failed' : 'skipped',
+        reason: 'filtered',
+        error,
+      });
+    }
+    const decision = decide({
+      failureClass,
+      kind: delivery.kind,
+      failures: delivery.failures,
+      attempts: options.retry.attempts,
+      onExhausted: options.onExhausted,
+      hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
+    });
+    const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
+    const why = describeError(error);
+    switch (decision) {
+      case 'retry':
+      case 'block': {
+        if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
+        if (decision === 'block' && delivery.failures === options.retry.attempts) {
+          log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
+        }
+        return this.wait(retryDelay(options.retry, delivery.failures, clock));
+      }
+      case 'answer':
+        attempt.replies.push(failure.answer ?? this.context.errorReply(error));
+        return this.end(attempt, { state: 'failed', reason: 'answered', error });
+      case 'dead-letter': {
+        const reason = failureClass === 'terminal' ? this.context.reasonOf(error) : 'exhausted';
+        log.error(`${what} ${delivery.failures} times, it is dead (${reason}): ${why}`);
+        return this.end(attempt, { state: 'dead', reason, error });
+      }
+      case 'skip':
+        log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
+        return this.settle(attempt, undefined);
+      case 'hold':
+      case 'refence':
+        throw new Error(`A delivery cannot be concluded by "${decision}"`);
+    }
+  }
+
+  /** Writes the ending down, however long that takes, and lets the delivery go. */
+  private async end(attempt: Attempt, ending: Ending): Promise<void> {
+    for (let round = 1; this.state === 'running'; round++) {
+      try {
+        const after = attempt.resource
+          ? await attempt.resource.conclude(attempt, ending)
+          : await this.context.concludeWithoutResource(attempt, ending);
+        return this.settle(attempt, after?.());
+      } catch (error) {
+        if (round === 1) {
+          this.context.log.warn(
+            `${partitionName(this.partition)} waits to write an ending down: ${describeError(error)}`,
+          );
+        }
+        if (this.context.classify(error) === 'fenced') await this.confirmMembership(round);
+        else await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+      }
+    }
+  }
+
+  /** The delivery is done; its offset moves when its replies and what follows the commit are acknowledged. */
+  private settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
+    const { delivery } = attempt;
+    delivery.settled = true;
+    attempt.release();
+    if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(delivery);
+    const settlement = this.acknowledged(attempt, afterwards).then((acknowledged) => {
+      if (acknowledged) this.complete(delivery);
+      this.settling.delete(settlement);
+      this.balance();
+    });
+    this.settling.add(settlement);
+  }
+
+  private complete(delivery: Delivery): void {
+    this.tracker.complete(delivery.record.offset);
+    this.context.completed();
+  }
+
+  private async acknowledged(attempt: Attempt, afterwards: Promise<void> | undefined): Promise<boolean> {
+    try {
+      await afterwards;
+    } catch (error) {
+      this.context.log.debug(`offset ${attempt.delivery.record.offset} stays open: ${describeError(error)}`);
+      return false;
+    }
+    await attempt.streaming;
+    return (await Promise.all(attempt.published)).every(Boolean);
+  }
+
+  private wait(milliseconds: number): Promise<void> {
+    return sleep(this.context.clock, milliseconds, this.ending.signal);
+  }
+
+  /** Stops fetching above the bound, goes on below half of it. */
+  private balance(): void {
+    if (this.state !== 'running') return;
+    const { maxHeldRecords, maxHeldBytes } = this.context.options;
+    const held = this.queue.length + this.tracker.size;
+    if (!this.paused && (held >= maxHeldRecords || this.queue.bytes >= maxHeldBytes)) {
+      this.paused = true;
+      this.context.pause(this.partition);
+    } else if (this.paused && held <= maxHeldRecords / 2 && this.queue.bytes <= maxHeldBytes / 2) {
+      this.paused = false;
+      this.context.resume(this.partition);
+    }
+  }
+}
+
+/** The longest run from the start that may share a group. */
+function groupable(rest: readonly Delivery[], alone: ReadonlySet<Delivery>): readonly Delivery[] {
+  if (alone.size === 0) return rest;
+  if (alone.has(rest[0]!)) return rest.slice(0, 1);
+  const end = rest.findIndex((delivery) => alone.has(delivery));
+  return end < 0 ? rest : rest.slice(0, end);
+}
