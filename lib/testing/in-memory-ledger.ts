@@ -57,6 +57,11 @@ export class InMemoryLedger implements Ledger {
     this.crash();
   }
 
+  /** There is always room. */
+  reserve(_transactions: number): void {
+    this.check();
+  }
+
   async ping(): Promise<void> {
     this.check();
     await this.reach();
