@@ -57,8 +57,8 @@ export class InMemoryLedger implements Ledger {
     this.crash();
   }
 
-  /** There is always room. */
-  reserve(_transactions: number): void {
+  /** Memory holds any number. */
+  reserve(): void {
     this.check();
   }
 
