@@ -56,7 +56,7 @@ describe('the ledger’s connections', () => {
     expect(error.message).toContain('no_such_database');
   });
 
-  it('to a server that is not there fail with one clear error, and work once it is', async () => {
+  it('to a server that is not there fail with one clear error', async () => {
     const target = new URL(databaseUrl());
     const port = await freePort();
     const connection = {
@@ -165,6 +165,33 @@ describe('the ledger’s connections', () => {
     expect(error.message).toMatch(/pool size/);
     await transaction.rollback();
     await ledger.ping();
+  });
+
+  it('to a schema that is taken away are unreachable, not the handler’s fault', async () => {
+    const ledger = await schema.open();
+    const { fence } = await ledger.takeFence(newLane(), always);
+    await schema.query(`alter schema {schema} rename to ${schema.schema}_away`);
+    try {
+      const claim = { fence, advanceTo: 1n, executions: [claimOf('a')] };
+      expect(await failure(ledger.transaction().claim(claim))).toBeInstanceOf(LedgerUnreachableError);
+    } finally {
+      await schema.query(`alter schema ${schema.schema}_away rename to ${schema.schema}`);
+    }
+    await ledger.takeFence(fence.lane, always);
+  });
+
+  it('whose statements are canceled while they wait for a twin are not the handler’s fault', async () => {
+    const ledger = await schema.open({
+      connection: { connectionString: databaseUrl(), options: '-c statement_timeout=200' },
+    });
+    const lane = newLane();
+    const { fence } = await ledger.takeFence(lane, always);
+    const { fence: otherFence } = await ledger.takeFence({ ...lane, partition: 1 }, always);
+    const transaction = ledger.transaction();
+    await transaction.claim({ fence, advanceTo: 1n, executions: [claimOf('a')] });
+    const twin = ledger.transaction().claim({ fence: otherFence, advanceTo: 1n, executions: [claimOf('a')] });
+    expect(await failure(twin)).toBeInstanceOf(LedgerUnreachableError);
+    await transaction.commit(nothing);
   });
 
   it('make room for as many transactions as are reserved, unless somebody chose their number', async () => {
