@@ -1,4 +1,5 @@
 import type { OutgoingRecord, RecordHeader } from '../messages/record.js';
+import { isoTime } from '../runtime/clock.js';
 import type { Delivery } from './attempt.js';
 import type { Ending } from './group.js';
 
@@ -35,7 +36,7 @@ export function deadLetterRecord(
     ['dlt-exception-message', bounded(message, MAX_MESSAGE_BYTES)],
     ['dlt-exception-stack', bounded(stack, MAX_STACK_BYTES)],
     ['dlt-attempts', String(delivery.failures)],
-    ['dlt-first-failure', new Date(delivery.firstFailure ?? origin.now).toISOString()],
+    ['dlt-first-failure', isoTime(delivery.firstFailure ?? origin.now)],
   ];
   const headers: RecordHeader[] = [...record.headers];
   for (const [header, value] of facts) {

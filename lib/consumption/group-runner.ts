@@ -1,4 +1,4 @@
-import { HandlerTimeoutError, StaleMemberError } from '../errors/errors.js';
+import { HandlerTimeoutError, type StaleMemberError } from '../errors/errors.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { Attempt, type AttemptResult, type Delivery } from './attempt.js';
 import type { EngineContext } from './engine-context.js';

@@ -163,7 +163,11 @@ export class PartitionProcessor {
     delivery.failures++;
     delivery.firstFailure ??= clock.now();
     if (failure.swallowed && failureClass !== 'infrastructure') {
-      return this.end(attempt, { state: delivery.kind === 'request' ? 'failed' : 'skipped', reason: 'filtered', error });
+      return this.end(attempt, {
+        state: delivery.kind === 'request' ? 'failed' : 'skipped',
+        reason: 'filtered',
+        error,
+      });
     }
     const decision = decide({
       failureClass,

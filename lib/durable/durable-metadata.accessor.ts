@@ -34,5 +34,9 @@ function read(controller: Function, method: Function): DurableHandler {
   const own = Reflect.getMetadata(DURABLE_METADATA, method) as DurableMetadata | undefined;
   const inherited = Reflect.getMetadata(DURABLE_METADATA, controller) as DurableMetadata | undefined;
   const metadata = own ?? inherited ?? { durable: true };
-  return { id: metadata.name ?? `${controller.name}.${method.name}`, durable: metadata.durable, key: metadata.key };
+  return {
+    id: metadata.name ?? `${controller.name}.${method.name}`,
+    durable: metadata.durable,
+    key: metadata.key,
+  };
 }

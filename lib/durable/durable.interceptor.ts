@@ -1,8 +1,15 @@
-import { Inject, Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
-import { KafkaContext } from '@nestjs/microservices';
+import {
+  Inject,
+  Injectable,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { KafkaContext, RpcException } from '@nestjs/microservices';
 import { from, of, type Observable } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { NotDurableError } from '../errors/errors.js';
+import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableMetadataAccessor, type DurableHandler } from './durable-metadata.accessor.js';
@@ -37,7 +44,11 @@ export class DurableInterceptor implements NestInterceptor {
     return next.handle();
   }
 
-  private async runOnce(attempt: Attempt, handler: DurableHandler, next: CallHandler): Promise<Observable<unknown>> {
+  private async runOnce(
+    attempt: Attempt,
+    handler: DurableHandler,
+    next: CallHandler,
+  ): Promise<Observable<unknown>> {
     attempt.delivery.handler.name = handler.id;
     const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core));
     let run: HandlerRun | undefined;
@@ -48,8 +59,12 @@ export class DurableInterceptor implements NestInterceptor {
       return from(await handlerRuns.run(run, () => allValues(next.handle())));
     } catch (error) {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.
-      attempt.thrown = { error: enlistment.explain(error) };
-      throw error;
+      const thrown = enlistment.explain(error);
+      attempt.thrown = { error: thrown };
+      // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
+      throw thrown instanceof KafkaTransportError
+        ? new RpcException({ status: 'error', message: thrown.message })
+        : thrown;
     } finally {
       if (run) run.open = false;
     }

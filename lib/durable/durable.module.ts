@@ -63,7 +63,10 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    for (const server of this.modules.getRpcTargetRegistry()) {
+    // The registry replays what it holds, synchronously.
+    const servers: unknown[] = [];
+    this.modules.getRpcTargetRegistry().subscribe((server) => servers.push(server));
+    for (const server of servers) {
       const { transportId } = server as { transportId?: unknown };
       if (transportId === Transport.KAFKA && !(server instanceof ServerKafka)) {
         throw new NotDurableError(
@@ -97,14 +100,27 @@ function assemble(options: Provider[], global = true): DynamicModule {
     global: true,
     providers,
     controllers: global ? [DurableProbeController] : [],
-    exports: [DurableExecution, DurableInterceptor, DurableMetadataAccessor, DurableStartupProbe, DURABLE_CORE, LEDGER],
+    exports: [
+      DurableExecution,
+      DurableInterceptor,
+      DurableMetadataAccessor,
+      DurableStartupProbe,
+      DURABLE_CORE,
+      LEDGER,
+    ],
   };
 }
 
 function createLedger(options: DurableModuleOptions): Ledger {
   if (options.ledger) return options.ledger;
   const { connection, schema, migrate, clock } = options;
-  return new PostgresLedger({ connection: connection!, schema, migrate, clock, log: new Logger('DurableLedger') });
+  return new PostgresLedger({
+    connection: connection!,
+    schema,
+    migrate,
+    clock,
+    log: new Logger('DurableLedger'),
+  });
 }
 
 function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {
@@ -120,7 +136,8 @@ function asyncOptions({ useFactory, useClass, useExisting, inject }: DurableModu
     return [{ provide: DURABLE_OPTIONS, useFactory: factory, inject: (inject ?? []) as never[] }];
   }
   const source = useExisting ?? useClass;
-  if (!source) throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
+  if (!source)
+    throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
   const factory = async (from: DurableOptionsFactory) => checked(await from.createDurableOptions());
   const provider: Provider = { provide: DURABLE_OPTIONS, useFactory: factory, inject: [source] };
   return useClass ? [useClass, provider] : [provider];

@@ -1,12 +1,12 @@
 import type { ModuleMetadata, Type } from '@nestjs/common';
 import type { Ledger } from '../execution/ledger.js';
-import type { LedgerConnection } from '../postgres/postgres-ledger.options.js';
+import type { PostgresLedgerOptions } from '../postgres/postgres-ledger.options.js';
 import type { Clock } from '../runtime/clock.js';
 
 /** Options of `DurableModule`. Times are milliseconds. */
 export interface DurableModuleOptions {
   /** Postgres: a URL, pool options, or a pool of yours (which stays yours to close). Required unless `ledger` is given. */
-  connection?: LedgerConnection;
+  connection?: PostgresLedgerOptions['connection'];
   /** Another ledger than Postgres: `InMemoryLedger` in tests. */
   ledger?: Ledger;
   /** Schema of the ledger's tables. Default `durable_kafka`. */

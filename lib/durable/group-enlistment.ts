@@ -1,7 +1,12 @@
 import type { Attempt, Delivery } from '../consumption/attempt.js';
 import { errorFacts } from '../consumption/dead-letter.js';
 import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
-import { FencedError, IdempotencyKeyError, KeyReusedError, LedgerUnreachableError } from '../errors/errors.js';
+import {
+  FencedError,
+  IdempotencyKeyError,
+  KeyReusedError,
+  LedgerUnreachableError,
+} from '../errors/errors.js';
 import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
 import type { ExecutionClaim, Ledger, OutboxRecord } from '../execution/ledger.js';
@@ -58,7 +63,9 @@ export class GroupEnlistment implements GroupResource {
   /** The connection is gone: whatever the handler threw, it threw because of that. */
   explain(error: unknown): unknown {
     if (!this.executions.transaction.broken) return error;
-    return new LedgerUnreachableError("The connection of the message's transaction was lost", { cause: error });
+    return new LedgerUnreachableError("The connection of the message's transaction was lost", {
+      cause: error,
+    });
   }
 
   async commit(attempts: readonly Attempt[]): Promise<AfterCommit | undefined> {
@@ -89,7 +96,9 @@ export class GroupEnlistment implements GroupResource {
     const execution = this.claimOf(work, delivery, ending);
     const { name, message } = errorFacts(ending.error);
     const dead = ending.state === 'dead';
-    const letter = dead ? this.group.host.deadLetter(delivery, ending, describeKey(execution.key)) : undefined;
+    const letter = dead
+      ? this.group.host.deadLetter(delivery, ending, describeKey(execution.key))
+      : undefined;
     const outbox = letter && { ...letter, id: clock.uuid(), partition: letter.partition ?? null };
     const { timestamp, key, value, headers } = delivery.record;
     const fence = await fences.take(work.lane, work.holder);
@@ -171,10 +180,16 @@ function keyByFunction(record: KafkaRecord, handler: DurableHandler) {
   try {
     key = handler.key!(parseRecord(record) as never);
   } catch (cause) {
-    throw new IdempotencyKeyError('no-key', `${origin} threw ${cause instanceof Error ? cause.name : typeof cause}`);
+    throw new IdempotencyKeyError(
+      'no-key',
+      `${origin} threw ${cause instanceof Error ? cause.name : typeof cause}`,
+    );
   }
   if (typeof key === 'string' || Buffer.isBuffer(key)) return givenKey('given', key, origin);
   if (typeof key === 'number' || typeof key === 'bigint') return givenKey('given', String(key), origin);
   const what = key === undefined || key === null ? String(key) : `a value of type ${typeof key}`;
-  throw new IdempotencyKeyError('no-key', `${origin} returned ${what}; it must return text, a number or a Buffer`);
+  throw new IdempotencyKeyError(
+    'no-key',
+    `${origin} returned ${what}; it must return text, a number or a Buffer`,
+  );
 }

@@ -3,7 +3,15 @@ import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { describeKey, fingerprint, type IdempotencyKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
-import type { ExecutionClaim, Fence, KnownExecution, Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';
+import type {
+  ExecutionClaim,
+  Fence,
+  KnownExecution,
+  Lane,
+  Ledger,
+  LedgerTransaction,
+  OutboxRecord,
+} from './ledger.js';
 
 /** One handler's part in a group: the records it may run for, in order. */
 export interface LaneWork {
@@ -82,7 +90,8 @@ export class ExecutionGroup {
     if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
     if (entry.error) throw entry.error;
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
-    if (entry.over) return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
+    if (entry.over)
+      return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
     const execution = entry.execution!;
     return entry.known ? this.resolveKnown(work, entry.known, execution) : { kind: 'run', execution };
   }
@@ -166,7 +175,11 @@ export class ExecutionGroup {
     }
   }
 
-  private async resolveKnown(work: LaneWork, known: KnownExecution, execution: Execution): Promise<Admission> {
+  private async resolveKnown(
+    work: LaneWork,
+    known: KnownExecution,
+    execution: Execution,
+  ): Promise<Admission> {
     const { record, claim, fence } = execution;
     if (known.fingerprint !== claim.fingerprint) {
       throw new KeyReusedError(
@@ -175,7 +188,9 @@ export class ExecutionGroup {
       );
     }
     const sameRecord =
-      known.topicId === work.lane.topicId && known.partition === record.partition && known.offset === record.offset;
+      known.topicId === work.lane.topicId &&
+      known.partition === record.partition &&
+      known.offset === record.offset;
     if (known.state === 'failed' && !sameRecord) {
       await this.transaction.reclaim(fence, claim);
       return { kind: 'run', execution };

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { ConnectionClosedError } from '../errors/errors.js';
+import { ConnectionClosedError, InvalidOptionError } from '../errors/errors.js';
 import type { Log } from '../runtime/log.js';
 import { connectError, describeTarget, statementError } from './ledger-connection-error.js';
 import type { Parameter } from './parameters.js';
@@ -34,6 +34,20 @@ export class LedgerPool {
     this.target = describeTarget(pool);
     // A pool without a listener would end the process when an idle connection breaks.
     pool.on('error', this.onIdleError);
+  }
+
+  /** Has the pool hold that many connections at least. */
+  reserve(connections: number, sizeIsGiven: boolean): void {
+    const { options } = this.pool;
+    if (options.max >= connections) return;
+    if (sizeIsGiven) {
+      throw new InvalidOptionError(
+        'DurableModule.connection',
+        `is a pool of at most ${options.max} connections; with "concurrency" ${connections - 2} it needs ${connections}. ` +
+          'Raise its "max", or lower "concurrency"',
+      );
+    }
+    options.max = connections;
   }
 
   async acquire(): Promise<Session> {

@@ -33,6 +33,8 @@ export interface ResolvedPostgresLedgerOptions {
   readonly connection: PoolConfig | Pool;
   readonly schema: string;
   readonly migrate: boolean;
+  /** Somebody chose the size of the pool. */
+  readonly sizeIsGiven: boolean;
   readonly applicationName: string;
   readonly prepare: boolean;
   readonly clock: Clock;
@@ -64,6 +66,7 @@ export function resolveOptions(options: PostgresLedgerOptions): ResolvedPostgres
     connection: resolveConnection(connection, applicationName, poolSize),
     schema,
     migrate: options.migrate ?? true,
+    sizeIsGiven: poolSize !== undefined || isPool(connection) || sizeOf(connection) !== undefined,
     applicationName,
     prepare: options.prepare ?? true,
     clock: options.clock ?? systemClock,
@@ -76,6 +79,10 @@ export function isPool(connection: PostgresLedgerOptions['connection']): connect
   return (
     typeof connection === 'object' && 'connect' in connection && typeof connection.connect === 'function'
   );
+}
+
+function sizeOf(connection: PostgresLedgerOptions['connection']): number | undefined {
+  return typeof connection === 'string' ? undefined : (connection as PoolConfig).max;
 }
 
 function resolveConnection(

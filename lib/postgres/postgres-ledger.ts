@@ -29,6 +29,9 @@ interface Opened {
   readonly marks: DispatchedMarks;
 }
 
+/** Connections for what the ledger does beside the groups' transactions: fences, endings, marks. */
+const OWN_CONNECTIONS = 2;
+
 /** The ledger in Postgres. Every process has one; what they share is the database. */
 export class PostgresLedger implements Ledger {
   private readonly options: ResolvedPostgresLedgerOptions;
@@ -64,6 +67,10 @@ export class PostgresLedger implements Ledger {
   async close(): Promise<void> {
     this.closing ??= this.closeNow();
     return this.closing;
+  }
+
+  reserve(transactions: number): void {
+    this.parts().pool.reserve(transactions + OWN_CONNECTIONS, this.options.sizeIsGiven);
   }
 
   async ping(): Promise<void> {

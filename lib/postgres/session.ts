@@ -79,7 +79,10 @@ export class Session {
 
   /** Ends the connection, whatever it is doing. Idempotent. */
   destroy(): void {
+    if (this.released) return;
     this.lost = true;
+    // A pipelined client that is told to end waits for its queries first, and these may wait for a twin.
+    this.client.connection?.stream.destroy();
     this.release();
   }
 

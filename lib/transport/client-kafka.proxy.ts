@@ -4,7 +4,6 @@ import { connectable, defer, mergeMap, Subject, throwError, type Observable } fr
 import type { KafkaDriver } from '../driver/driver.js';
 import {
   ConnectionClosedError,
-  InvalidOptionError,
   InvalidPatternError,
   InvalidRecordError,
   ReplyPartitionMissingError,
@@ -28,6 +27,7 @@ import { systemClock, type Clock } from '../runtime/clock.js';
 import { ClientConnection } from './client-connection.js';
 import { clientMessages } from './client.messages.js';
 import { DEFAULT_REQUEST_TIMEOUT, validateClientOptions, type ClientOptions } from './client.options.js';
+import { createDefaultDriver } from './default-driver.js';
 import { emittedRecords, type EmittedRecords } from './emitted-records.js';
 import { ReplyRegistry, type UnclaimedReplies } from './reply-registry.js';
 
@@ -190,7 +190,8 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   /** The Kafka client to connect with. */
   protected createDriver(): KafkaDriver | Promise<KafkaDriver> {
     if (this.options.driver) return this.options.driver;
-    throw new InvalidOptionError('driver', 'is missing');
+    const { clientId, brokers, clock, logger } = this;
+    return createDefaultDriver({ ...this.options.client, clientId, brokers }, clock, logger);
   }
 
   protected override initializeSerializer(options: ClientOptions): void {

@@ -1,5 +1,6 @@
 import type { MessageHandler } from '@nestjs/microservices';
 import { InvalidPatternError } from '../errors/errors.js';
+import { isTopicName } from '../messages/topic-name.js';
 
 /** A handler as Nest registered it. */
 export interface RegisteredHandler {
@@ -63,8 +64,6 @@ function matches(pattern: string | RegExp, topic: string): boolean {
   return pattern.test(topic);
 }
 
-const TOPIC_NAME = /^[a-zA-Z0-9._-]{1,249}$/;
-
 function checkPattern(pattern: unknown): void {
   if (pattern instanceof RegExp) return;
   if (typeof pattern !== 'string') {
@@ -73,9 +72,9 @@ function checkPattern(pattern: unknown): void {
         "Write @EventPattern('order.placed').",
     );
   }
-  if (!TOPIC_NAME.test(pattern) || pattern === '.' || pattern === '..') {
+  if (!isTopicName(pattern)) {
     throw new InvalidPatternError(
-      `"${pattern.slice(0, 60)}" cannot be a Kafka topic: names have 1 to 249 letters, digits, dots, dashes and underscores`,
+      `"${String(pattern).slice(0, 60)}" cannot be a Kafka topic: names have 1 to 249 letters, digits, dots, dashes and underscores`,
     );
   }
 }

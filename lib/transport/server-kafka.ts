@@ -137,7 +137,7 @@ export class ServerKafka
     const { resolved, registry } = this;
     this.routes.clear();
     await this.runProbes();
-    const driver = resolved.given.driver ?? createDefaultDriver(resolved, this.logger);
+    const driver = resolved.given.driver ?? this.createDriver();
     const producer = driver.createProducer(producerOptions(resolved));
     const consumer = driver.createConsumer({
       groupId: resolved.groupId,
@@ -165,6 +165,13 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
     }
     if (registry.patterns.length > 0) await records.start();
+  }
+
+  /** The Kafka client to listen with. */
+  protected createDriver(): KafkaDriver {
+    const { clientId, resolved, logger } = this;
+    const { brokers, clock, given } = resolved;
+    return createDefaultDriver({ ...given.client, clientId, brokers }, clock, logger);
   }
 
   private createRecordConsumer(consumer: DriverConsumer, producer: DriverProducer, replies: ReplyPublisher) {
@@ -254,10 +261,18 @@ export class ServerKafka
     return undefined;
   }
 
-  private deadLetter(delivery: Delivery, ending: Ending, key: string | undefined): OutgoingRecord | undefined {
+  private deadLetter(
+    delivery: Delivery,
+    ending: Ending,
+    key: string | undefined,
+  ): OutgoingRecord | undefined {
     const { deadLetterTopic, groupId, clock } = this.resolved;
     if (!deadLetterTopic) return undefined;
-    return deadLetterRecord(deadLetterTopic(delivery.record), delivery, ending, { group: groupId, key, now: clock.now() });
+    return deadLetterRecord(deadLetterTopic(delivery.record), delivery, ending, {
+      group: groupId,
+      key,
+      now: clock.now(),
+    });
   }
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */

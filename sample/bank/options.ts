@@ -1,0 +1,70 @@
+import { parseArgs } from 'node:util';
+
+/** What the demo was asked to do. */
+export interface Options {
+  /** Different transfers that are produced. Default 5000. */
+  readonly transfers: number;
+  /** How often a service process is ended with SIGKILL in mid-work, per transport. Default 5. */
+  readonly kills: number;
+  /** Decides transfers, repetitions, and where the faults hit. Default 1. */
+  readonly seed: number;
+  /** Standard output holds one JSON object and nothing else. Default false. */
+  readonly json: boolean;
+  /** Print the help and do nothing. Default false. */
+  readonly help: boolean;
+}
+
+/** An argument that cannot be used; the message is one line for the user. */
+export class OptionError extends Error {}
+
+export const help = `Runs one bank twice, on Nest's built-in Kafka transport and on nestjs-durable-kafka, under the same faults.
+
+  npm start -- [options]
+
+  --transfers N   different transfers to produce, 60 to 1000000 (default 5000)
+  --kills N       SIGKILLs in mid-work per transport, 0 to 100 (default 5)
+  --seed N        decides transfers and faults, 0 to 4294967295 (default 1)
+  --json          standard output is one JSON object; everything else goes to standard error
+  --help          this text
+
+KAFKA_BROKERS and DATABASE_URL name servers to use; without them they are started in Docker or as local processes.
+Exit code 0: every transfer was booked exactly once by nestjs-durable-kafka. 1: not so. 2: wrong options.
+`;
+
+/** @throws OptionError for anything that is not an option, or out of its range. */
+export function parseOptions(args: readonly string[]): Options {
+  const values = read(args);
+  return {
+    transfers: integer('--transfers', values.transfers, 60, 1_000_000),
+    kills: integer('--kills', values.kills, 0, 100),
+    seed: integer('--seed', values.seed, 0, 0xffff_ffff),
+    json: values.json,
+    help: values.help,
+  };
+}
+
+function read(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        transfers: { type: 'string', default: '5000' },
+        kills: { type: 'string', default: '5' },
+        seed: { type: 'string', default: '1' },
+        json: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+  } catch (error) {
+    const [sentence] = (error as Error).message.split(/\.\s|\n/);
+    throw new OptionError(`${sentence?.replace(/\.$/, '')}. See --help.`);
+  }
+}
+
+function integer(name: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
+  throw new OptionError(
+    `${name} must be a whole number from ${least} to ${most}, not "${text.slice(0, 40)}".`,
+  );
+}
