@@ -9,7 +9,7 @@ import {
 import { headerValue } from '../../lib/messages/record.js';
 import { deferred, type Deferred } from '../../lib/runtime/deferred.js';
 import { ClientKafkaProxy } from '../../lib/transport/client-kafka.proxy.js';
-import type { ClientOptions } from '../../lib/transport/client.options.js';
+import type { KafkaTransportOptions } from '../../lib/transport/kafka-transport.options.js';
 import { ReplyPartitionAssigner } from '../../lib/transport/reply-partition-assigner.js';
 import { EchoServer } from './echo-server.js';
 import { eventually } from './eventually.js';
@@ -25,10 +25,10 @@ export function describeClient(name: string, makeDriver: () => KafkaDriver): voi
     let server: EchoServer;
     let clients: ClientKafkaProxy[];
     let slowMember: DriverConsumer | undefined;
-    let isRevoked: Deferred;
+    let isRevoked: Deferred<void>;
 
     /** Makes the topics, the server and the first client. */
-    async function setUp(partitions: number, options: ClientOptions = {}): Promise<ClientKafkaProxy> {
+    async function setUp(partitions: number, options: KafkaTransportOptions = {}): Promise<ClientKafkaProxy> {
       await admin.createTopics([
         { topic, partitions: 2 },
         { topic: `${topic}.reply`, partitions },
@@ -37,7 +37,7 @@ export function describeClient(name: string, makeDriver: () => KafkaDriver): voi
       return newClient(options);
     }
 
-    function newClient(options: ClientOptions = {}): ClientKafkaProxy {
+    function newClient(options: KafkaTransportOptions = {}): ClientKafkaProxy {
       const consumer = {
         groupId: topic,
         maxWaitTimeInMs: 100,

@@ -5,15 +5,14 @@ import {
   type OutgoingRecord,
   type RecordHeader,
 } from '../../lib/messages/record.js';
-import type { Deferred } from '../../lib/runtime/deferred.js';
-import { deferred } from '../../lib/runtime/deferred.js';
+import { deferred, type Deferred } from '../../lib/runtime/deferred.js';
 
 /** Answers each request with its own value, straight on the driver: a peer that shares no code with the client. */
 export class EchoServer {
   readonly requests: KafkaRecord[] = [];
   /** How often each reply is produced. */
   copies = 1;
-  private gate: Deferred | undefined;
+  private gate: Deferred<void> | undefined;
   private readonly consumer: DriverConsumer;
   private readonly producer: DriverProducer;
 
