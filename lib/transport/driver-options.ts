@@ -21,8 +21,13 @@ export function driverConsumerOptions(resolved: ResolvedOptions): ConsumerSettin
   };
 }
 
-/** Nest's producer and send options in the driver's words. */
+/** Nest's producer and send options in the driver's words. A topic written to is made by the broker, as kafkajs has it. */
 export function driverProducerOptions({ given }: ResolvedOptions): DriverProducerOptions {
   const { acks, timeout, compression } = given.send ?? {};
-  return { acks: acks as DriverProducerOptions['acks'], timeout, compression, native: given.producer };
+  return {
+    acks: acks as DriverProducerOptions['acks'],
+    timeout,
+    compression,
+    native: { allowAutoTopicCreation: given.provision ?? true, ...given.producer },
+  };
 }
