@@ -23,6 +23,8 @@ import { Topology } from './topology.js';
 import type { CommittedPartition } from './offset-requests.js';
 
 const ASSIGN_RETRY = 250;
+/** How long `start` waits for the positions of its first assignment. */
+const START_PATIENCE = 30_000;
 
 /** Wires a group member, the knowledge of the cluster and a fetcher to the port. */
 export class KafkajsConsumer implements DriverConsumer {
@@ -280,6 +282,7 @@ export class KafkajsConsumer implements DriverConsumer {
   ): Promise<PartitionOffset[] | undefined> {
     const over = new AbortController();
     void ended.then(() => over.abort());
+    const deadline = this.rebalanceId === 0 ? this.clock.monotonic() + START_PATIENCE : Infinity;
     for (;;) {
       try {
         return await startOffsets(this.connections, this.topology, {
@@ -294,7 +297,7 @@ export class KafkajsConsumer implements DriverConsumer {
           return offsets;
         });
       } catch (error) {
-        if (isFatal(error) || isStale(error)) throw error;
+        if (isFatal(error) || isStale(error) || this.clock.monotonic() > deadline) throw error;
         this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
         this.topology.refreshSoon();
         await sleep(this.clock, ASSIGN_RETRY, over.signal);
