@@ -109,6 +109,11 @@ export class ServerKafka
     for (const error of settled) if (error) this.logger.error(error);
   }
 
+  /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
+  get outgoing(): Pick<DriverProducer, 'send'> | undefined {
+    return this.connection?.producer;
+  }
+
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
     const { driver, consumer, producer } = this.connected();
