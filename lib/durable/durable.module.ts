@@ -16,6 +16,7 @@ import type { Ledger } from '../execution/ledger.js';
 import { LedgerCounters } from '../execution/ledger-counters.js';
 import { LedgerKeeper } from '../execution/ledger-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
+import { DurablePool } from '../postgres/durable-pool.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
 import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
@@ -36,6 +37,7 @@ import {
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
+import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 
 const KNOWN: readonly (keyof DurableModuleOptions)[] = [
@@ -66,6 +68,7 @@ export class DurableModule
     @Inject(LEDGER) private readonly ledger: Ledger,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
+    private readonly pool: DurablePool,
     private readonly modules: ModulesContainer,
   ) {
     const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
@@ -117,6 +120,7 @@ export class DurableModule
   /** After the servers are closed, so that what was in flight could still commit. */
   async onApplicationShutdown(): Promise<void> {
     await this.outlet.close();
+    await this.pool.end();
     await this.ledger.close();
   }
 }
@@ -131,6 +135,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {
       provide: OutboxOutlet,
       useFactory: createOutlet,
@@ -152,6 +157,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
       DurableExecution,
       DurableInterceptor,
       DurableLedger,
+      DurablePool,
       DurableMetadataAccessor,
       DurableStartupProbe,
       DURABLE_CORE,
@@ -170,6 +176,10 @@ function createLedger(options: DurableModuleOptions): Ledger {
     clock,
     log: new Logger('DurableLedger'),
   });
+}
+
+function createPool({ connection, ledger, clock = systemClock }: DurableModuleOptions): DurablePool {
+  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock));
 }
 
 function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {
