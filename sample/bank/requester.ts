@@ -4,7 +4,7 @@
  */
 import 'reflect-metadata';
 import { ClientKafka } from '@nestjs/microservices';
-import { environment, topics } from './services/environment.js';
+import { brokers, groupId, topics } from './services/environment.js';
 import type { BalanceRequest } from './services/messages.js';
 import { accounts } from './transfers.js';
 
@@ -22,8 +22,8 @@ const everyMs = 50;
 const mostOpen = 400;
 
 const client = new ClientKafka({
-  client: { brokers: environment.brokers },
-  consumer: { groupId: `${environment.groupId}-requester` },
+  client: { brokers },
+  consumer: { groupId: `${groupId}-requester` },
 });
 client.subscribeToResponseOf(topics.balanceGet);
 await client.connect();
