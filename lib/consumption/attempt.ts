@@ -60,6 +60,8 @@ export class Attempt {
   thrown: { readonly error: unknown } | undefined;
   /** Set when an interceptor enlisted this attempt; the handler's success then hangs on the group's commit. */
   resource: GroupResource | undefined;
+  /** What an earlier execution replied: goes out instead of anything that the handler returns. */
+  replayed: readonly EncodedReply[] | undefined;
   /** Replies held back until the group has committed. */
   readonly replies: EncodedReply[] = [];
   /** Replies under way. */

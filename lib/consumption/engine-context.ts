@@ -5,7 +5,7 @@ import type { Log } from '../runtime/log.js';
 import type { Attempt, ReplyPublisher, Route } from './attempt.js';
 import type { FailureClass } from './decision.js';
 import type { Gate } from './gate.js';
-import type { AfterCommit, Ending } from './group.js';
+import type { AfterCommit, Ending, GroupHost } from './group.js';
 import type { RetryPolicy } from './retry-policy.js';
 import type { Semaphore } from './semaphore.js';
 
@@ -26,18 +26,18 @@ export interface EngineOptions {
   readonly commitOffsets: boolean;
   /** Between two commits of offsets. */
   readonly commitInterval: number;
+  /** Records done after which offsets are committed without waiting for the interval. */
+  readonly commitThreshold: number;
   /** A partition is paused above these, resumed below half of them. */
   readonly maxHeldRecords: number;
   readonly maxHeldBytes: number;
 }
 
-/** What a processor shares with the others of its consumer. */
-export interface EngineContext {
+/** What the engine is given from above. */
+export interface EnginePorts {
   readonly options: EngineOptions;
   readonly clock: Clock;
   readonly log: Log;
-  readonly gate: Gate;
-  readonly slots: Semaphore;
   readonly publish: ReplyPublisher;
   /** The handlers of a record, at least one. */
   route(record: KafkaRecord): readonly Route[];
@@ -46,10 +46,22 @@ export interface EngineContext {
   errorReply(error: unknown): EncodedReply;
   /** There is a dead-letter topic. */
   readonly hasDeadLetterTopic: boolean;
+  readonly groupId: GroupHost['groupId'];
+  readonly produce: GroupHost['produce'];
+  readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */
   reasonOf(error: unknown): string;
   /** Writes an ending down where nothing is enlisted: publishes the dead letter, if it is one. */
   concludeWithoutResource(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
+}
+
+/** What a processor shares with the others of its consumer. */
+export interface EngineContext extends EnginePorts {
+  readonly gate: Gate;
+  /** One per partition that may be worked on at once. */
+  readonly slots: Semaphore;
+  /** A record is done and acknowledged. */
+  completed(): void;
   confirmMembership(): Promise<boolean>;
   pause(partition: TopicPartition): void;
   resume(partition: TopicPartition): void;

@@ -1,4 +1,4 @@
-import { HandlerTimeoutError, StaleMemberError } from '../errors/errors.js';
+import { HandlerTimeoutError, type StaleMemberError } from '../errors/errors.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { Attempt, type AttemptResult, type Delivery } from './attempt.js';
 import type { EngineContext } from './engine-context.js';
@@ -10,6 +10,8 @@ export interface GroupFailure {
   readonly error: unknown;
   /** What the exception filters made of it for the caller of a request. */
   readonly answer: EncodedReply | undefined;
+  /** An exception filter made a success of it: the record is done with, the handler's writes are not kept. */
+  readonly swallowed: boolean;
   /** Deliveries whose work was undone together. */
   readonly undone: readonly Delivery[];
   /** Which of them may be at fault: the handler that failed, or all if the commit did. */
@@ -48,7 +50,7 @@ export class GroupRunner {
     const { slots } = this.context;
     await slots.acquire();
     try {
-      return await this.runInSlot(new Group(deliveries));
+      return await this.runInSlot(new Group(deliveries, this.context));
     } finally {
       slots.release();
     }
@@ -64,7 +66,7 @@ export class GroupRunner {
       const attempt = new Attempt(delivery, group, publish);
       const result = await this.runHandler(attempt);
       runs++;
-      if (result.failed) {
+      if (result.failed || (attempt.resource && attempt.thrown)) {
         own = failureOf(attempt, result);
         if (!attempt.resource) break;
         await attempt.resource.rollback();
@@ -93,7 +95,7 @@ export class GroupRunner {
     } catch (error) {
       await resource.rollback();
       const undone = done.map(({ delivery }) => delivery);
-      return { attempt: last, error, answer: undefined, undone, suspects: undone };
+      return { attempt: last, error, answer: undefined, swallowed: false, undone, suspects: undone };
     }
     const afterwards = after?.();
     for (const attempt of done) this.settle(attempt, afterwards);
@@ -124,8 +126,10 @@ export class GroupRunner {
   }
 }
 
-function failureOf(attempt: Attempt, result: AttemptResult & { failed: true }): GroupFailure {
+function failureOf(attempt: Attempt, result: AttemptResult): GroupFailure {
   const { delivery } = attempt;
-  const error = attempt.thrown ? attempt.thrown.error : result.error;
-  return { attempt, error, answer: result.answer, undone: [delivery], suspects: [delivery] };
+  const outcome = result.failed ? result : { error: undefined, answer: undefined };
+  const error = attempt.thrown ? attempt.thrown.error : outcome.error;
+  const one = [delivery];
+  return { attempt, error, answer: outcome.answer, swallowed: !result.failed, undone: one, suspects: one };
 }

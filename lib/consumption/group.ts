@@ -1,3 +1,4 @@
+import type { OutgoingRecord, RecordMetadata } from '../messages/record.js';
 import type { Attempt, Delivery } from './attempt.js';
 
 /**
@@ -30,12 +31,27 @@ export interface Ending {
   readonly error: unknown;
 }
 
+/** What a resource may ask of the consumer that its group belongs to. */
+export interface GroupHost {
+  /** The consumer group's id. */
+  readonly groupId: string;
+  /** Produces a record by the consumer's own producer; resolves when the broker has it. */
+  produce(record: OutgoingRecord): Promise<RecordMetadata>;
+  /** Asks the coordinator whether this consumer is still a member of its group. */
+  confirmMembership(): Promise<boolean>;
+  /** The dead letter of a delivery; `undefined` if none are published. */
+  deadLetter(delivery: Delivery, ending: Ending, key: string): OutgoingRecord | undefined;
+}
+
 /** Consecutive deliveries of one partition that share the fate of what is enlisted. */
 export class Group {
   private resource: GroupResource | undefined;
 
   /** @param deliveries all candidates, in order; the group may be closed before the last ones ran. */
-  constructor(readonly deliveries: readonly Delivery[]) {}
+  constructor(
+    readonly deliveries: readonly Delivery[],
+    readonly host: GroupHost,
+  ) {}
 
   get enlisted(): GroupResource | undefined {
     return this.resource;

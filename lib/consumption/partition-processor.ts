@@ -162,6 +162,13 @@ export class PartitionProcessor {
     const { clock, log, options } = this.context;
     delivery.failures++;
     delivery.firstFailure ??= clock.now();
+    if (failure.swallowed && failureClass !== 'infrastructure') {
+      return this.end(attempt, {
+        state: delivery.kind === 'request' ? 'failed' : 'skipped',
+        reason: 'filtered',
+        error,
+      });
+    }
     const decision = decide({
       failureClass,
       kind: delivery.kind,
@@ -223,16 +230,18 @@ export class PartitionProcessor {
     const { delivery } = attempt;
     delivery.settled = true;
     attempt.release();
-    if (!afterwards && attempt.published.length === 0 && !attempt.streaming) {
-      this.tracker.complete(delivery.record.offset);
-      return;
-    }
+    if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(delivery);
     const settlement = this.acknowledged(attempt, afterwards).then((acknowledged) => {
-      if (acknowledged) this.tracker.complete(delivery.record.offset);
+      if (acknowledged) this.complete(delivery);
       this.settling.delete(settlement);
       this.balance();
     });
     this.settling.add(settlement);
+  }
+
+  private complete(delivery: Delivery): void {
+    this.tracker.complete(delivery.record.offset);
+    this.context.completed();
   }
 
   private async acknowledged(attempt: Attempt, afterwards: Promise<void> | undefined): Promise<boolean> {

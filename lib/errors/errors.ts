@@ -14,6 +14,13 @@ export class WrongCallOrderError extends KafkaTransportError {
   }
 }
 
+/** A method of Nest's contract that means nothing for Kafka. */
+export class UnsupportedError extends KafkaTransportError {
+  constructor(message: string) {
+    super('KT_UNSUPPORTED', message);
+  }
+}
+
 /** A handler pattern that Kafka has no topic for. */
 export class InvalidPatternError extends KafkaTransportError {
   constructor(message: string) {

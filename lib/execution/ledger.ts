@@ -132,6 +132,11 @@ export interface Ledger {
   open(): Promise<void>;
   /** Idempotent; tolerates never-opened. */
   close(): Promise<void>;
+  /**
+   * Makes room for that many transactions at once, besides the ledger's own work. A pool whose size nobody chose grows.
+   * @throws InvalidOptionError if it can't.
+   */
+  reserve(transactions: number): void;
   /** Resolves if the store can take work now. */
   ping(): Promise<void>;
   /**

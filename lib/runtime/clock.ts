@@ -34,6 +34,11 @@ export const systemClock: Clock = {
   uuid: () => uuidv7(Date.now(), randomPool()),
 };
 
+/** ISO 8601 in UTC, of milliseconds since the epoch. */
+export function isoTime(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}
+
 /** Resolves after `milliseconds`, or at once when `signal` aborts. */
 export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal): Promise<void> {
   if (signal?.aborted) return Promise.resolve();

@@ -76,8 +76,10 @@ export async function startServers(options: StartServersOptions = {}): Promise<S
     const reasons = results.flatMap((result) =>
       result.status === 'rejected' ? [result.reason as Error] : [],
     );
-    if (reasons.length === 1) throw reasons[0];
-    if (reasons.length > 1) throw new AggregateError(reasons, reasons.map((one) => one.message).join('\n\n'));
+    if (reasons.length > 0) {
+      const messages = new Set(reasons.map(({ message }) => message)); // both stumble over the same data folder
+      throw messages.size === 1 ? reasons[0] : new AggregateError(reasons, [...messages].join('\n\n'));
+    }
   } catch (error) {
     await stop().catch(() => undefined); // the reason for stopping is the error to show
     throw error;

@@ -129,9 +129,10 @@ class PostgresInstallation {
   private async makeEnv(): Promise<void> {
     const links = await missingLinks(this.binaries, join(this.folder, 'links'));
     const search = process.platform === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH';
-    const inherited = process.env[search];
-    this.env = { PATH: process.env['PATH'], LC_ALL: 'C', ...(inherited ? { [search]: inherited } : {}) };
-    if (links) this.env[search] = inherited ? `${links}:${inherited}` : links;
+    // A library found through a link looks for its own libraries beside the link, hence the second folder.
+    const folders = links ? [links, join(this.binaries.folder, 'lib')] : [];
+    const path = [...folders, process.env[search]].filter(Boolean).join(':');
+    this.env = { PATH: process.env['PATH'], LC_ALL: 'C', ...(path ? { [search]: path } : {}) };
   }
 
   private async makeData(log: Log): Promise<void> {

@@ -12,7 +12,16 @@ const topicId = '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b';
 const uuid = '0190a1b2-0000-7000-8000-000000000001';
 
 function record(headers: RecordHeader[], overrides: Partial<KafkaRecord> = {}): KafkaRecord {
-  return { topic: 't', partition: 3, offset: 42n, timestamp: 0, key: null, value: null, headers, ...overrides };
+  return {
+    topic: 't',
+    partition: 3,
+    offset: 42n,
+    timestamp: 0,
+    key: null,
+    value: null,
+    headers,
+    ...overrides,
+  };
 }
 
 describe('the idempotency key of a record', () => {
@@ -48,7 +57,9 @@ describe('the idempotency key of a record', () => {
     ['one byte too many', Buffer.alloc(MAX_KEY_BYTES + 1, 97), 'key-too-long'],
   ])('refuses %s, naming the header and never its content', (_what, value, reason) => {
     const attempt = () => recordKey(record([['idempotency-key', value]]), topicId, 'idempotency-key');
-    expect(attempt).toThrow(expect.objectContaining({ reason, message: expect.stringContaining('"idempotency-key"') }));
+    expect(attempt).toThrow(
+      expect.objectContaining({ reason, message: expect.stringContaining('"idempotency-key"') }),
+    );
     expect(attempt).not.toThrow(/aaaa/);
   });
 
@@ -68,10 +79,19 @@ describe('the fingerprint', () => {
   it('is the same for the same bytes and differs where key and value split differently', () => {
     const value = (key: string | null, text: string | null) =>
       fingerprint(
-        record([], { key: key === null ? null : Buffer.from(key), value: text === null ? null : Buffer.from(text) }),
+        record([], {
+          key: key === null ? null : Buffer.from(key),
+          value: text === null ? null : Buffer.from(text),
+        }),
       );
     expect(value('ab', 'c')).toBe(value('ab', 'c'));
-    const different = [value('ab', 'c'), value('a', 'bc'), value(null, 'abc'), value('', 'abc'), value('abc', null)];
+    const different = [
+      value('ab', 'c'),
+      value('a', 'bc'),
+      value(null, 'abc'),
+      value('', 'abc'),
+      value('abc', null),
+    ];
     expect(new Set(different).size).toBe(different.length);
   });
 });

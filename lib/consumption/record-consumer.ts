@@ -1,0 +1,155 @@
+import type {
+  AssignedPartition,
+  ConsumerListener,
+  ConsumerStatus,
+  DriverConsumer,
+  RevocationReason,
+} from '../driver/driver.js';
+import { describeError } from '../errors/describe-error.js';
+import { StaleMemberError } from '../errors/errors.js';
+import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
+import { sleep, type Timer } from '../runtime/clock.js';
+import type { EngineContext, EnginePorts } from './engine-context.js';
+import { Gate } from './gate.js';
+import { PartitionProcessor } from './partition-processor.js';
+import { Semaphore } from './semaphore.js';
+
+/** Where the consumer tells what happens to it. */
+export interface RecordConsumerListener {
+  onStatus(status: ConsumerStatus, detail?: string): void;
+}
+
+/**
+ * Consumes the partitions that the group assigns: one processor each, offsets committed on an interval and before a
+ * partition is given away.
+ */
+export class RecordConsumer implements ConsumerListener {
+  private readonly processors = new Map<string, PartitionProcessor>();
+  /** What the broker has stored, by partition name. */
+  private readonly committed = new Map<string, bigint>();
+  private commitTimer: Timer | undefined;
+  private committing: Promise<void> = Promise.resolve();
+  private readonly context: EngineContext;
+  private completedSinceCommit = 0;
+  private closing = false;
+
+  constructor(
+    private readonly consumer: DriverConsumer,
+    ports: EnginePorts,
+    private readonly listener: RecordConsumerListener,
+  ) {
+    this.context = {
+      ...ports,
+      gate: new Gate(ports.clock, ports.log),
+      slots: new Semaphore(ports.options.concurrency),
+      completed: () => this.completed(),
+      confirmMembership: () => consumer.confirmMembership(),
+      pause: (partition) => consumer.pause([partition]),
+      resume: (partition) => consumer.resume([partition]),
+    };
+  }
+
+  /** Resolves after the first assignment. A failure leaves nothing open. */
+  async start(): Promise<void> {
+    await this.consumer.start(this);
+    this.scheduleCommit();
+  }
+
+  /** Ends what runs (at most `shutdownTimeout`), commits, leaves the group. Idempotent; tolerates never-started. */
+  async stop(): Promise<void> {
+    this.closing = true;
+    this.context.clock.clearTimeout(this.commitTimer);
+    this.context.gate.stop();
+    await this.consumer.stop();
+  }
+
+  async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
+    for (const partition of partitions) {
+      const name = partitionName(partition);
+      this.processors.set(name, new PartitionProcessor(partition, this.context));
+      this.committed.set(name, partition.startOffset);
+    }
+  }
+
+  async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
+    const leaving = partitions.flatMap((partition) => this.processors.get(partitionName(partition)) ?? []);
+    if (reason === 'revoked') {
+      await this.drain(leaving);
+      await this.commit(leaving);
+    }
+    await Promise.all(leaving.map((processor) => processor.stop()));
+    for (const processor of leaving) {
+      const name = partitionName(processor.partition);
+      if (this.processors.get(name) === processor) this.processors.delete(name);
+      this.committed.delete(name);
+    }
+  }
+
+  onRecords(partition: AssignedPartition, records: readonly KafkaRecord[]): void {
+    const processor = this.processors.get(partitionName(partition));
+    if (processor?.partition.rebalanceId === partition.rebalanceId) processor.push(records);
+  }
+
+  onStatus(status: ConsumerStatus, detail?: string): void {
+    this.listener.onStatus(status, detail);
+  }
+
+  onOffsetOutOfRange(partition: AssignedPartition, wanted: bigint, resumeAt: bigint): void {
+    this.context.log.error(
+      `${partitionName(partition)}: offset ${wanted} does not exist (any more), reading goes on at ${resumeAt}. ` +
+        "Records in between were deleted by the broker before this group had read them: raise the topic's retention.",
+    );
+  }
+
+  /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
+  private async drain(processors: readonly PartitionProcessor[]): Promise<void> {
+    const { clock, options } = this.context;
+    const bounded = new AbortController();
+    const drained = Promise.all(processors.map((processor) => processor.drain()));
+    await Promise.race([
+      drained,
+      sleep(clock, this.closing ? options.shutdownTimeout : options.revocationTimeout, bounded.signal),
+    ]);
+    bounded.abort();
+  }
+
+  private completed(): void {
+    if (++this.completedSinceCommit < this.context.options.commitThreshold) return;
+    void this.commit([...this.processors.values()]);
+  }
+
+  private scheduleCommit(): void {
+    if (!this.context.options.commitOffsets) return;
+    this.commitTimer = this.context.clock.setTimeout(() => {
+      void this.commit([...this.processors.values()]).then(() => {
+        if (!this.closing) this.scheduleCommit();
+      });
+    }, this.context.options.commitInterval);
+  }
+
+  /** One commit at a time: an older one must not overtake a newer. Never rejects. */
+  private commit(processors: readonly PartitionProcessor[]): Promise<void> {
+    if (!this.context.options.commitOffsets) return Promise.resolve();
+    this.committing = this.committing.then(() => this.commitNow(processors));
+    return this.committing;
+  }
+
+  private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
+    const offsets: PartitionOffset[] = [];
+    this.completedSinceCommit = 0;
+    for (const { partition, position } of processors) {
+      const stored = this.committed.get(partitionName(partition));
+      if (stored === undefined || position <= stored) continue;
+      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+    }
+    if (offsets.length === 0) return;
+    try {
+      await this.consumer.commit(offsets);
+      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+    } catch (error) {
+      // The next tick tries again; a member that is out of its group hears of it by its revocation.
+      if (!(error instanceof StaleMemberError))
+        this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
+    }
+  }
+}

@@ -1,0 +1,374 @@
+import type { Kafka } from 'kafkajs';
+import { WrongCallOrderError } from '../../errors/errors.js';
+import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
+import { sleep, type Clock } from '../../runtime/clock.js';
+import type { Log } from '../../runtime/log.js';
+import type {
+  AssignedPartition,
+  ConsumerListener,
+  DriverConsumer,
+  DriverConsumerOptions,
+  GroupMembership,
+  RevocationReason,
+} from '../driver.js';
+import type { ProtocolAssigner } from './assigner.js';
+import type { Connections } from './connections.js';
+import { createConsumerFacade, type ConsumerFacade } from './consumer-facade.js';
+import { isFatal, isStale, memberError, text } from './errors.js';
+import { Fetcher } from './fetcher.js';
+import { GroupMember, type Generation } from './group-member.js';
+import { NO_TOPIC_ID } from './wire.js';
+import { listOffsets, startOffsets } from './start-offsets.js';
+import { Topology } from './topology.js';
+import type { CommittedPartition } from './offset-requests.js';
+
+const ASSIGN_RETRY = 250;
+
+/** Wires a group member, the knowledge of the cluster and a fetcher to the port. */
+export class KafkajsConsumer implements DriverConsumer {
+  readonly native: ConsumerFacade;
+  private readonly topology: Topology;
+  private readonly fetcher: Fetcher;
+  private member: GroupMember | undefined;
+  private listener: ConsumerListener | undefined;
+  private assignment: readonly AssignedPartition[] = [];
+  /** Assigned by the leader, but not (yet) known to exist. */
+  private pending: readonly TopicPartition[] = [];
+  /** Topic ids as of the last assignment, and partitions that existed when the consumer started. */
+  private readonly topicIds = new Map<string, string>();
+  private readonly initial = new Set<string>();
+  /** Topics that were deleted and made anew: what is committed belongs to the old one. */
+  private readonly renewed = new Set<string>();
+  private readonly partitionCounts = new Map<string, number>();
+  private subscribed = '';
+  private rebalanceId = 0;
+  private stopping: Promise<void> | undefined;
+
+  constructor(
+    private readonly options: DriverConsumerOptions,
+    private readonly connections: Connections,
+    kafka: Kafka,
+    private readonly assigners: readonly ProtocolAssigner[],
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {
+    this.topology = new Topology(
+      connections,
+      options.topics,
+      options.metadataMaxAge ?? 300_000,
+      clock,
+      log,
+      () => this.topologyChanged(),
+    );
+    this.fetcher = new Fetcher(
+      connections,
+      this.topology,
+      {
+        maxWaitTime: options.maxWaitTime ?? 5_000,
+        minBytes: options.minBytes ?? 1,
+        maxBytes: options.maxBytes ?? 10_485_760,
+        maxBytesPerPartition: options.maxBytesPerPartition ?? 1_048_576,
+        readCommitted: !options.readUncommitted,
+        rackId: options.rackId ?? '',
+      },
+      {
+        records: (partition, records) => this.listener?.onRecords(partition, records),
+        outOfRange: (partition, wanted, resumeAt) =>
+          this.listener?.onOffsetOutOfRange(partition, wanted, resumeAt),
+        trouble: (partition, problem) => this.trouble(partition, problem),
+        fetched: (nodeId, records, duration) =>
+          this.native.emit('consumer.fetch', { nodeId, numberOfBatches: records > 0 ? 1 : 0, duration }),
+        isCurrent: () => this.member?.isAlive ?? false,
+      },
+      clock,
+    );
+    this.native = createConsumerFacade(this, options.groupId, connections, kafka, log);
+  }
+
+  get membership(): GroupMembership | undefined {
+    const membership = this.member?.membership;
+    return (
+      membership && {
+        groupId: membership.groupId,
+        memberId: membership.memberId,
+        generationId: membership.generationId,
+      }
+    );
+  }
+
+  async start(listener: ConsumerListener): Promise<void> {
+    if (this.member || this.stopping)
+      throw new WrongCallOrderError('This consumer was started before; create another');
+    const member = (this.member = new GroupMember(
+      this.connections,
+      {
+        groupId: this.options.groupId,
+        sessionTimeout: this.options.sessionTimeout ?? 30_000,
+        rebalanceTimeout: this.options.rebalanceTimeout ?? 60_000,
+        heartbeatInterval: this.options.heartbeatInterval ?? 3_000,
+        assigners: this.assigners,
+      },
+      {
+        topics: () => this.topicsToJoin(),
+        partitions: (topics) => this.groupPartitions(topics),
+        assigned: (generation, ended) => this.assigned(generation, ended),
+        revoked: (reason) => this.revoked(reason),
+        status: (status, detail) => {
+          listener.onStatus(status, detail);
+          if (status === 'rebalancing') this.native.emit('consumer.rebalancing', { ...this.membership });
+          if (status === 'crashed')
+            this.native.emit('consumer.crash', { groupId: this.options.groupId, restart: true });
+        },
+        heartbeat: ({ groupId, memberId, generationId }) =>
+          this.native.emit('consumer.heartbeat', { groupId, memberId, groupGenerationId: generationId }),
+      },
+      this.clock,
+      this.log,
+    ));
+    this.listener = listener;
+    try {
+      await this.connections.connect();
+      await this.topology.start();
+      this.rememberPartitions();
+      this.native.emit('consumer.connect', null);
+      await member.start();
+    } catch (error) {
+      this.stopping ??= this.tearDown(member);
+      await this.stopping;
+      throw memberError(error, `Starting the consumer of "${this.options.groupId}"`);
+    }
+  }
+
+  stop(): Promise<void> {
+    this.stopping ??= this.member ? this.tearDown(this.member) : Promise.resolve();
+    return this.stopping;
+  }
+
+  pause(partitions: readonly TopicPartition[]): void {
+    this.fetcher.pause(partitions);
+  }
+
+  resume(partitions: readonly TopicPartition[]): void {
+    this.fetcher.resume(partitions);
+  }
+
+  seek({ offset, ...partition }: PartitionOffset): void {
+    this.fetcher.seek(partition, offset);
+  }
+
+  paused(): TopicPartition[] {
+    return this.fetcher.paused();
+  }
+
+  assignedPartitions(): readonly AssignedPartition[] {
+    return this.assignment;
+  }
+
+  /** @param edge the first or the next offset, as `ListOffsets` names them */
+  async seekToEdge(partition: TopicPartition, edge: bigint): Promise<void> {
+    const [position] = await listOffsets(
+      this.connections,
+      this.topology,
+      [partition],
+      edge,
+      !this.options.readUncommitted,
+    );
+    this.fetcher.seek(partition, position!.offset);
+  }
+
+  async commit(offsets: readonly CommittedPartition[]): Promise<void> {
+    await this.running().commit(offsets);
+    this.native.emit('consumer.commit_offsets', { ...this.membership, offsets: offsets.length });
+  }
+
+  async heartbeat(): Promise<void> {
+    await this.running().heartbeat();
+  }
+
+  async confirmMembership(): Promise<boolean> {
+    return this.running().confirm();
+  }
+
+  private running(): GroupMember {
+    if (!this.member) throw new WrongCallOrderError('The consumer was not started');
+    return this.member;
+  }
+
+  private async tearDown(member: GroupMember): Promise<void> {
+    await member.leave();
+    this.topology.stop();
+    this.fetcher.clear();
+    await this.connections.disconnect();
+    this.listener?.onStatus('stopped');
+    this.native.emit('consumer.stop', null);
+    this.native.emit('consumer.disconnect', null);
+  }
+
+  private async topicsToJoin(): Promise<readonly string[]> {
+    await this.topology.refresh();
+    const topics = this.topology.subscribedTopics();
+    this.subscribed = topics.join();
+    return topics;
+  }
+
+  private async groupPartitions(topics: readonly string[]): Promise<ReadonlyMap<string, readonly number[]>> {
+    await this.topology.include(topics);
+    const partitions = new Map<string, readonly number[]>();
+    this.partitionCounts.clear();
+    for (const name of topics) {
+      const topic = this.topology.topic(name);
+      if (!topic) continue;
+      partitions.set(
+        name,
+        topic.partitions.map(({ partition }) => partition),
+      );
+      this.partitionCounts.set(name, topic.partitions.length);
+    }
+    return partitions;
+  }
+
+  private async assigned(generation: Generation, ended: Promise<unknown>): Promise<void> {
+    if (!generation.partitions.every((partition) => this.topology.has(partition))) {
+      await this.topology.refresh().catch(() => undefined);
+    }
+    const known = generation.partitions.filter((partition) => this.topology.has(partition));
+    this.pending = generation.partitions.filter((partition) => !this.topology.has(partition));
+    this.noticeRenewedTopics();
+    const offsets = await this.findStartOffsets(known, ended);
+    if (!offsets) return;
+    this.rebalanceId++;
+    this.assignment = offsets.map(({ topic, partition, offset }) => ({
+      topic,
+      partition,
+      topicId: this.topology.topic(topic)?.topicId ?? NO_TOPIC_ID,
+      rebalanceId: this.rebalanceId,
+      startOffset: offset,
+    }));
+    for (const { topic, topicId } of this.assignment) this.topicIds.set(topic, topicId);
+    const { groupId, memberId, leaderId, isLeader, protocol, duration } = generation;
+    const memberAssignment: Record<string, number[]> = Object.create(null);
+    for (const { topic, partition } of this.assignment) (memberAssignment[topic] ??= []).push(partition);
+    this.native.emit('consumer.group_join', {
+      ...{ groupId, memberId, leaderId, isLeader, memberAssignment, groupProtocol: protocol, duration },
+    });
+    const { assignment } = this;
+    await this.listener?.onAssigned(assignment);
+    // Revoked while the listener was at it: reading must not start any more.
+    if (this.assignment !== assignment) return;
+    this.fetcher.assign(assignment);
+    this.listener?.onStatus('connected');
+  }
+
+  /** Goes on trying until the generation is over; `undefined` then. */
+  private async findStartOffsets(
+    partitions: readonly TopicPartition[],
+    ended: Promise<unknown>,
+  ): Promise<PartitionOffset[] | undefined> {
+    const over = new AbortController();
+    void ended.then(() => over.abort());
+    for (;;) {
+      try {
+        return await startOffsets(this.connections, this.topology, {
+          groupId: this.options.groupId,
+          partitions,
+          fromBeginning: (partition) =>
+            this.options.fromBeginning || !this.initial.has(this.incarnation(partition)),
+          ignoreCommitted: (partition) => this.renewed.has(partition.topic),
+          readCommitted: !this.options.readUncommitted,
+        }).then(async (offsets) => {
+          await this.replaceStaleCommits(offsets);
+          return offsets;
+        });
+      } catch (error) {
+        if (isFatal(error) || isStale(error)) throw error;
+        this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
+        this.topology.refreshSoon();
+        await sleep(this.clock, ASSIGN_RETRY, over.signal);
+        if (over.signal.aborted) return undefined;
+      }
+    }
+  }
+
+  /** What is committed for a topic made anew counts in the old one; whoever reads it next must not start there. */
+  private async replaceStaleCommits(offsets: readonly PartitionOffset[]): Promise<void> {
+    const replaced = offsets.filter(({ topic }) => this.renewed.has(topic));
+    if (replaced.length > 0) await this.member?.commit(replaced);
+    this.renewed.clear();
+  }
+
+  private async revoked(reason: RevocationReason): Promise<void> {
+    this.fetcher.clear();
+    const { assignment, listener } = this;
+    this.assignment = [];
+    this.pending = [];
+    if (!listener || assignment.length === 0) return;
+    const isGone = ({ topic, topicId }: AssignedPartition) => this.isRenewed(topic, topicId);
+    const gone = reason === 'lost' ? assignment : assignment.filter(isGone);
+    const ours = reason === 'lost' ? [] : assignment.filter((partition) => !isGone(partition));
+    for (const [partitions, why] of [
+      [gone, 'lost'],
+      [ours, 'revoked'],
+    ] as const) {
+      if (partitions.length === 0) continue;
+      try {
+        await listener.onRevoked(partitions, why);
+      } catch (error) {
+        this.log.error(
+          `The listener failed to give up ${partitions.map(partitionName).join(', ')}: ${text(error)}`,
+        );
+      }
+    }
+  }
+
+  /** Decides whether newer metadata calls for another assignment. */
+  private topologyChanged(): void {
+    const { member } = this;
+    if (!member?.membership || this.stopping) return;
+    const renewed = this.assignment.some(({ topic, topicId }) => this.isRenewed(topic, topicId));
+    const appeared = this.pending.some((partition) => this.topology.has(partition));
+    const subscription = this.topology.subscribedTopics().join() !== this.subscribed;
+    const grown = member.isLeader && member.groupTopics.some((topic) => this.hasGrown(topic));
+    if (renewed || appeared || subscription || grown) member.rejoin();
+    else this.fetcher.wake();
+  }
+
+  private isRenewed(topic: string, topicId: string): boolean {
+    const now = this.topology.topic(topic)?.topicId ?? topicId;
+    return now !== topicId;
+  }
+
+  private noticeRenewedTopics(): void {
+    for (const [topic, topicId] of this.topicIds) {
+      if (this.isRenewed(topic, topicId)) this.renewed.add(topic);
+    }
+  }
+
+  /** A topic that is gone for now has not changed: its return is noticed by its new id. */
+  private hasGrown(name: string): boolean {
+    const topic = this.topology.topic(name);
+    return topic !== undefined && topic.partitions.length !== this.partitionCounts.get(name);
+  }
+
+  /** What is made after the start is read from its first record: all of it comes later. */
+  private rememberPartitions(): void {
+    for (const name of this.topology.subscribedTopics()) {
+      for (const { partition } of this.topology.topic(name)?.partitions ?? []) {
+        this.initial.add(this.incarnation({ topic: name, partition }));
+      }
+    }
+  }
+
+  private incarnation(partition: TopicPartition): string {
+    return `${partitionName(partition)} ${this.topology.topic(partition.topic)?.topicId ?? ''}`;
+  }
+
+  private trouble(partition: AssignedPartition, problem: string | undefined): void {
+    if (problem === undefined) {
+      this.log.log(`${partitionName(partition)} is read again`);
+      this.listener?.onStatus('connected');
+    } else {
+      this.log.error(`${partitionName(partition)} can't be read and is tried again: ${problem}`);
+      this.listener?.onStatus('crashed', `${partitionName(partition)}: ${problem}`);
+    }
+  }
+}

@@ -1,0 +1,315 @@
+/**
+ * Reads the assigned partitions. Per node two requests can be under way, on sockets of their own: the main one waits
+ * at the broker for up to `maxWaitTime`; what becomes ready meanwhile (resumed, seeked, assigned) does not wait for
+ * it but goes into a second, short one. So nothing is ever later than one round trip, or 25 ms behind another
+ * newcomer. While anything is paused the main one waits at most 500 ms, which keeps the short ones few.
+ */
+import { partitionName, type KafkaRecord, type TopicPartition } from '../../messages/record.js';
+import type { Clock, Timer } from '../../runtime/clock.js';
+import type { AssignedPartition } from '../driver.js';
+import type { Connections } from './connections.js';
+import { text } from './errors.js';
+import { FETCH, type FetchedPartition } from './fetch-request.js';
+import { ProtocolError } from './protocol-error.js';
+import { EARLIEST, LATEST, LIST_OFFSETS } from './offset-requests.js';
+import { decodeRecords } from './record-batch.js';
+import type { Topology } from './topology.js';
+
+export interface FetcherOptions {
+  readonly maxWaitTime: number;
+  readonly minBytes: number;
+  readonly maxBytes: number;
+  readonly maxBytesPerPartition: number;
+  readonly readCommitted: boolean;
+  readonly rackId: string;
+}
+
+export interface FetcherHooks {
+  records(partition: AssignedPartition, records: readonly KafkaRecord[]): void;
+  outOfRange(partition: AssignedPartition, wanted: bigint, resumeAt: bigint): void;
+  /** A partition that can't be read now; it is tried again. Once per failure, and once with `undefined` when it reads on. */
+  trouble(partition: AssignedPartition, problem: string | undefined): void;
+  fetched(nodeId: number, records: number, duration: number): void;
+  /** Whether what was fetched may still be handed over. */
+  isCurrent(): boolean;
+}
+
+interface Feed {
+  readonly partition: AssignedPartition;
+  position: bigint;
+  paused: boolean;
+  /** Changes with every fetch and seek: an answer to an older one is dropped. */
+  ticket: number;
+  fetching: boolean;
+  failures: number;
+  /** Monotonic time before which it is left alone, after a failure. */
+  notBefore: number;
+  /** A closer replica that the leader named. */
+  replica: number | undefined;
+  problem: string | undefined;
+}
+
+type Lane = 'fetch' | 'fetch-aside';
+
+const WAIT_WHILE_PAUSED = 500;
+const WAIT_ASIDE = 25;
+const FIRST_BACKOFF = 50;
+const LONGEST_BACKOFF = 2_000;
+/** Decoding gives other work a turn after so many milliseconds. */
+const LONGEST_TURN = 20;
+
+const OFFSET_OUT_OF_RANGE = 1;
+const FETCH_SESSION_ERRORS = new Set([70, 71]);
+
+export class Fetcher {
+  private feeds = new Map<string, Feed>();
+  private readonly busy = new Set<string>();
+  private ticket = 0;
+  private waking = false;
+  private retryTimer: Timer | undefined;
+
+  constructor(
+    private readonly connections: Connections,
+    private readonly topology: Topology,
+    private readonly options: FetcherOptions,
+    private readonly hooks: FetcherHooks,
+    private readonly clock: Clock,
+  ) {}
+
+  assign(partitions: readonly AssignedPartition[]): void {
+    for (const partition of partitions) {
+      this.feeds.set(partitionName(partition), {
+        partition,
+        position: partition.startOffset,
+        paused: false,
+        ticket: ++this.ticket,
+        fetching: false,
+        failures: 0,
+        notBefore: 0,
+        replica: undefined,
+        problem: undefined,
+      });
+    }
+    this.wake();
+  }
+
+  /** Forgets everything at once; answers that are under way are dropped. */
+  clear(): void {
+    this.feeds = new Map();
+    this.clock.clearTimeout(this.retryTimer);
+  }
+
+  pause(partitions: readonly TopicPartition[]): void {
+    for (const feed of this.find(partitions)) feed.paused = true;
+  }
+
+  resume(partitions: readonly TopicPartition[]): void {
+    for (const feed of this.find(partitions)) feed.paused = false;
+    this.wake();
+  }
+
+  seek(partition: TopicPartition, offset: bigint): void {
+    for (const feed of this.find([partition])) {
+      feed.position = offset;
+      feed.ticket = ++this.ticket;
+      feed.fetching = false;
+      feed.notBefore = 0;
+    }
+    this.wake();
+  }
+
+  paused(): TopicPartition[] {
+    return [...this.feeds.values()].filter(({ paused }) => paused).map(({ partition }) => partition);
+  }
+
+  /** Looks for something to fetch, after the current turn: many resumes make one request. */
+  wake(): void {
+    if (this.waking) return;
+    this.waking = true;
+    this.clock.setImmediate(() => {
+      this.waking = false;
+      this.pump();
+    });
+  }
+
+  private find(partitions: readonly TopicPartition[]): Feed[] {
+    return partitions
+      .map((partition) => this.feeds.get(partitionName(partition)))
+      .filter((feed) => feed !== undefined);
+  }
+
+  private pump(): void {
+    const now = this.clock.monotonic();
+    const ready = new Map<number, Feed[]>();
+    let anyPaused = false;
+    let retryAt = Infinity;
+    for (const feed of this.feeds.values()) {
+      anyPaused ||= feed.paused;
+      if (feed.paused || feed.fetching) continue;
+      if (feed.notBefore > now) {
+        retryAt = Math.min(retryAt, feed.notBefore);
+        continue;
+      }
+      const node = feed.replica ?? this.topology.leader(feed.partition);
+      if (node === undefined) {
+        this.fail(feed, undefined);
+        retryAt = Math.min(retryAt, feed.notBefore);
+        continue;
+      }
+      const ofNode = ready.get(node);
+      if (ofNode) ofNode.push(feed);
+      else ready.set(node, [feed]);
+    }
+    this.clock.clearTimeout(this.retryTimer);
+    if (retryAt < Infinity)
+      this.retryTimer = this.clock.setTimeout(() => this.wake(), Math.ceil(retryAt - now));
+    for (const [node, feeds] of ready) {
+      const lane = (['fetch', 'fetch-aside'] as const).find((lane) => !this.busy.has(`${lane} ${node}`));
+      if (lane) void this.fetch(node, lane, feeds, anyPaused);
+    }
+  }
+
+  private async fetch(node: number, lane: Lane, feeds: readonly Feed[], anyPaused: boolean): Promise<void> {
+    const { maxWaitTime, minBytes, maxBytes, maxBytesPerPartition, readCommitted, rackId } = this.options;
+    const aside = lane === 'fetch-aside';
+    const key = `${lane} ${node}`;
+    this.busy.add(key);
+    const tickets = new Map<Feed, number>();
+    for (const feed of feeds) {
+      feed.fetching = true;
+      feed.ticket = ++this.ticket;
+      tickets.set(feed, feed.ticket);
+    }
+    const isValid = (feed: Feed) =>
+      this.feeds.get(partitionName(feed.partition)) === feed && feed.ticket === tickets.get(feed);
+    const startedAt = this.clock.monotonic();
+    let count = 0;
+    try {
+      const answers = await this.connections.send(node, lane, FETCH, {
+        partitions: feeds.map(({ partition, position }) => ({
+          topic: partition.topic,
+          partition: partition.partition,
+          topicId: partition.topicId,
+          offset: position,
+          maxBytes: maxBytesPerPartition,
+        })),
+        maxWaitTime: Math.min(maxWaitTime, aside ? WAIT_ASIDE : anyPaused ? WAIT_WHILE_PAUSED : Infinity),
+        minBytes: aside ? 1 : minBytes,
+        maxBytes,
+        readCommitted,
+        rackId,
+      });
+      const duration = this.clock.monotonic() - startedAt;
+      const byName = new Map(feeds.map((feed) => [partitionName(feed.partition), feed]));
+      let turnStarted = this.clock.monotonic();
+      for (const answer of answers) {
+        const feed = byName.get(partitionName(answer));
+        if (!feed || !isValid(feed)) continue;
+        count += await this.take(feed, answer, node, isValid);
+        if (this.clock.monotonic() - turnStarted > LONGEST_TURN) {
+          await new Promise<void>((resolve) => this.clock.setImmediate(resolve));
+          turnStarted = this.clock.monotonic();
+        }
+      }
+      this.hooks.fetched(node, count, duration);
+    } catch (error) {
+      for (const feed of feeds) {
+        if (!isValid(feed)) continue;
+        feed.replica = undefined;
+        const session = error instanceof ProtocolError && FETCH_SESSION_ERRORS.has(error.errorCode);
+        this.fail(
+          feed,
+          session ? undefined : `It can't be fetched from broker ${node}: ${text(error)}`,
+          false,
+        );
+      }
+    } finally {
+      this.busy.delete(key);
+      for (const feed of feeds) if (isValid(feed)) feed.fetching = false;
+      this.wake();
+    }
+  }
+
+  /** Hands over what came for one partition; returns how many records. */
+  private async take(
+    feed: Feed,
+    answer: FetchedPartition,
+    node: number,
+    isValid: (feed: Feed) => boolean,
+  ): Promise<number> {
+    if (answer.errorCode !== 0) {
+      await this.partitionError(feed, answer.errorCode, isValid);
+      return 0;
+    }
+    if (answer.preferredReadReplica >= 0 && answer.preferredReadReplica !== node) {
+      feed.replica = answer.preferredReadReplica;
+      return 0;
+    }
+    const { partition, position } = feed;
+    try {
+      if (!answer.records || answer.records.length === 0 || feed.paused) return 0;
+      const aborted = this.options.readCommitted ? answer.aborted : null;
+      const { records, nextOffset } = await decodeRecords(answer.records, partition, position, aborted);
+      if (!isValid(feed) || feed.paused || !this.hooks.isCurrent()) return 0;
+      feed.position = nextOffset;
+      this.recovered(feed);
+      // To the end of the line: the broker fills its answer in the order of the request.
+      this.feeds.delete(partitionName(partition));
+      this.feeds.set(partitionName(partition), feed);
+      if (records.length > 0) this.hooks.records(partition, records);
+      return records.length;
+    } catch (error) {
+      if (isValid(feed)) this.fail(feed, text(error));
+      return 0;
+    }
+  }
+
+  private async partitionError(feed: Feed, code: number, isValid: (feed: Feed) => boolean): Promise<void> {
+    feed.replica = undefined;
+    const error = new ProtocolError(code, `a fetch from ${partitionName(feed.partition)}`);
+    if (code !== OFFSET_OUT_OF_RANGE) return this.fail(feed, error.retryable ? undefined : error.message);
+    try {
+      const resumeAt = await this.nearest(feed);
+      if (!isValid(feed) || !this.hooks.isCurrent()) return;
+      const wanted = feed.position;
+      feed.position = resumeAt;
+      if (resumeAt !== wanted) this.hooks.outOfRange(feed.partition, wanted, resumeAt);
+    } catch (cause) {
+      if (isValid(feed)) this.fail(feed, text(cause));
+    }
+  }
+
+  /** The first offset that exists if records were truncated away, the end if the position is past it. */
+  private async nearest({ partition, position }: Feed): Promise<bigint> {
+    const node = this.topology.leader(partition);
+    if (node === undefined) throw new ProtocolError(5, 'ListOffsets');
+    const edge = async (timestamp: bigint): Promise<bigint> => {
+      const input = { partitions: [partition], timestamp, readCommitted: false };
+      const [listed] = await this.connections.send(node, 'control', LIST_OFFSETS, input);
+      if (!listed || listed.errorCode !== 0) throw new ProtocolError(listed?.errorCode ?? -1, 'ListOffsets');
+      return listed.offset;
+    };
+    const low = await edge(EARLIEST);
+    if (position < low) return low;
+    const high = await edge(LATEST);
+    return position > high ? high : position;
+  }
+
+  private fail(feed: Feed, problem: string | undefined, refresh = true): void {
+    const wait = Math.min(FIRST_BACKOFF * 2 ** feed.failures, LONGEST_BACKOFF);
+    feed.failures++;
+    feed.notBefore = this.clock.monotonic() + wait;
+    if (refresh || feed.failures > 1) this.topology.refreshSoon();
+    if (problem !== undefined && problem !== feed.problem) {
+      feed.problem = problem;
+      this.hooks.trouble(feed.partition, problem);
+    }
+  }
+
+  private recovered(feed: Feed): void {
+    feed.failures = 0;
+    if (feed.problem === undefined) return;
+    feed.problem = undefined;
+    this.hooks.trouble(feed.partition, undefined);
+  }
+}

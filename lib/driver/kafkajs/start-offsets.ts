@@ -1,0 +1,67 @@
+import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
+import type { Connections } from './connections.js';
+import { FIND_COORDINATOR } from './group-requests.js';
+import { EARLIEST, LATEST, LIST_OFFSETS, OFFSET_FETCH } from './offset-requests.js';
+import { ProtocolError } from './protocol-error.js';
+import type { Topology } from './topology.js';
+
+export interface StartOffsetsInput {
+  readonly groupId: string;
+  readonly partitions: readonly TopicPartition[];
+  fromBeginning(partition: TopicPartition): boolean;
+  /** Reads from the first record, whatever is committed. */
+  ignoreCommitted(partition: TopicPartition): boolean;
+  readonly readCommitted: boolean;
+}
+
+const LEADER_NOT_AVAILABLE = 5;
+
+/** The committed offsets, and for partitions without one their first or next offset. */
+export async function startOffsets(
+  connections: Connections,
+  topology: Topology,
+  { groupId, partitions, fromBeginning, ignoreCommitted, readCommitted }: StartOffsetsInput,
+): Promise<PartitionOffset[]> {
+  if (partitions.length === 0) return [];
+  const coordinator = await connections.sendToAny(FIND_COORDINATOR, { groupId });
+  const committed = await connections.send(coordinator, 'coordinator', OFFSET_FETCH, { groupId, partitions });
+  const found = committed.filter((position) => position.offset >= 0n && !ignoreCommitted(position));
+  const names = new Set(found.map(partitionName));
+  const missing = partitions.filter((partition) => !names.has(partitionName(partition)));
+  const first = missing.filter((partition) => ignoreCommitted(partition) || fromBeginning(partition));
+  const next = missing.filter((partition) => !first.includes(partition));
+  const listed = await Promise.all([
+    listOffsets(connections, topology, first, EARLIEST, readCommitted),
+    listOffsets(connections, topology, next, LATEST, readCommitted),
+  ]);
+  const offsets = new Map(
+    [...found, ...listed.flat()].map((position) => [partitionName(position), position]),
+  );
+  return partitions.map((partition) => offsets.get(partitionName(partition))!);
+}
+
+/** One request per leader. Rejects if any partition has no answer. */
+export async function listOffsets(
+  connections: Connections,
+  leaders: Pick<Topology, 'leader'>,
+  partitions: readonly TopicPartition[],
+  timestamp: bigint,
+  readCommitted: boolean,
+): Promise<PartitionOffset[]> {
+  const nodes = new Map<number, TopicPartition[]>();
+  for (const partition of partitions) {
+    const node = leaders.leader(partition);
+    if (node === undefined)
+      throw new ProtocolError(LEADER_NOT_AVAILABLE, `ListOffsets of ${partitionName(partition)}`);
+    nodes.set(node, [...(nodes.get(node) ?? []), partition]);
+  }
+  const answers = await Promise.all(
+    [...nodes].map(([node, ofNode]) =>
+      connections.send(node, 'control', LIST_OFFSETS, { partitions: ofNode, timestamp, readCommitted }),
+    ),
+  );
+  return answers.flat().map(({ errorCode, ...position }) => {
+    if (errorCode !== 0) throw new ProtocolError(errorCode, `ListOffsets of ${partitionName(position)}`);
+    return position;
+  });
+}

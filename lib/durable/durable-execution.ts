@@ -1,0 +1,58 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { OutsideHandlerError } from '../errors/errors.js';
+import { encodeMessage } from '../messages/encoder.js';
+import type { TransactionClient } from '../postgres/transaction-client.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
+import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
+import { handlerRuns, type HandlerRun } from './handler-run.js';
+
+/** Injected into controllers and services: the current message's transaction, key and outbox. */
+@Injectable()
+export class DurableExecution {
+  private readonly clock: Clock;
+
+  constructor(@Inject(DURABLE_OPTIONS) options: DurableModuleOptions) {
+    this.clock = options.clock ?? systemClock;
+  }
+
+  /**
+   * The Postgres client of the message's transaction: what it writes commits with the message or not at all.
+   * @throws OutsideHandlerError outside a durable handler's run, and after its end.
+   */
+  get client(): TransactionClient {
+    return this.run('client').client as TransactionClient;
+  }
+
+  /**
+   * The message's idempotency key, the same at every attempt: pass it on to outside services.
+   * @throws OutsideHandlerError
+   */
+  get key(): string {
+    return this.run('key').key;
+  }
+
+  /**
+   * 1 for the first run of the handler for this message in this process.
+   * @throws OutsideHandlerError
+   */
+  get attempt(): number {
+    return this.run('attempt').attempt;
+  }
+
+  /**
+   * Publishes a record if and only if this message commits: after the commit, in the order of the calls, under a
+   * stable `message-id`. `message` is a value, or `{ key?, value, headers?, partition? }`.
+   * @throws OutsideHandlerError, InvalidRecordError
+   */
+  async emit(topic: string, message: unknown): Promise<void> {
+    const { outbox } = this.run('emit');
+    const { key, value, headers, partition } = encodeMessage(message);
+    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
+  }
+
+  private run(member: string): HandlerRun {
+    const run = handlerRuns.getStore();
+    if (!run?.open) throw new OutsideHandlerError(member);
+    return run;
+  }
+}

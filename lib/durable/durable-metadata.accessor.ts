@@ -1,0 +1,42 @@
+import type { ExecutionContext } from '@nestjs/common';
+import type { DurableOptions } from './durable.decorators.js';
+
+export const DURABLE_METADATA = Symbol('DURABLE_METADATA');
+
+export interface DurableMetadata extends DurableOptions {
+  readonly durable: boolean;
+}
+
+/** A handler as durable execution sees it. */
+export interface DurableHandler {
+  /** Part of the scope: unique within a consumer group. */
+  readonly id: string;
+  readonly durable: boolean;
+  readonly key: DurableOptions['key'];
+}
+
+/** The one reader of what `@Durable()` and `@NotDurable()` wrote. */
+export class DurableMetadataAccessor {
+  private readonly known = new WeakMap<Function, Map<Function, DurableHandler>>();
+
+  of(context: ExecutionContext): DurableHandler {
+    const controller = context.getClass();
+    const method = context.getHandler();
+    let methods = this.known.get(controller);
+    if (!methods) this.known.set(controller, (methods = new Map()));
+    let handler = methods.get(method);
+    if (!handler) methods.set(method, (handler = read(controller, method)));
+    return handler;
+  }
+}
+
+function read(controller: Function, method: Function): DurableHandler {
+  const own = Reflect.getMetadata(DURABLE_METADATA, method) as DurableMetadata | undefined;
+  const inherited = Reflect.getMetadata(DURABLE_METADATA, controller) as DurableMetadata | undefined;
+  const metadata = own ?? inherited ?? { durable: true };
+  return {
+    id: metadata.name ?? `${controller.name}.${method.name}`,
+    durable: metadata.durable,
+    key: metadata.key,
+  };
+}

@@ -1,0 +1,86 @@
+import {
+  Inject,
+  Injectable,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { KafkaContext, RpcException } from '@nestjs/microservices';
+import { from, of, type Observable } from 'rxjs';
+import type { Attempt } from '../consumption/attempt.js';
+import { NotDurableError } from '../errors/errors.js';
+import { KafkaTransportError } from '../errors/kafka-transport.error.js';
+import { attemptOf } from '../transport/kafka-delivery.context.js';
+import { DURABLE_CORE } from './durable-core.js';
+import { DurableMetadataAccessor, type DurableHandler } from './durable-metadata.accessor.js';
+import { DurableStartupProbe } from './durable-startup.probe.js';
+import { GroupEnlistment, type DurableCore } from './group-enlistment.js';
+import { handlerRuns, type HandlerRun } from './handler-run.js';
+
+/**
+ * Runs a handler inside the transaction of its group, once per idempotency key. Bound to every Kafka handler by
+ * `DurableModule`, or to single ones by `@Durable()`.
+ */
+@Injectable()
+export class DurableInterceptor implements NestInterceptor {
+  constructor(
+    @Inject(DURABLE_CORE) private readonly core: DurableCore,
+    private readonly handlers: DurableMetadataAccessor,
+    private readonly probe: DurableStartupProbe,
+  ) {}
+
+  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+    if (context.getType() !== 'rpc') return next.handle();
+    const [data, rpcContext] = context.getArgs<[unknown, unknown]>();
+    if (this.probe.isCalled(context)) {
+      await this.probe.reached(data);
+      return of(undefined);
+    }
+    const handler = this.handlers.of(context);
+    if (!handler.durable) return next.handle();
+    const attempt = attemptOf(rpcContext);
+    if (attempt) return this.runOnce(attempt, handler, next);
+    if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
+    return next.handle();
+  }
+
+  private async runOnce(
+    attempt: Attempt,
+    handler: DurableHandler,
+    next: CallHandler,
+  ): Promise<Observable<unknown>> {
+    attempt.delivery.handler.name = handler.id;
+    const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core));
+    let run: HandlerRun | undefined;
+    try {
+      run = await enlistment.admit(attempt, handler);
+      if (!run) return of(undefined);
+      // To its end: what a stream still had to write would miss the commit.
+      return from(await handlerRuns.run(run, () => allValues(next.handle())));
+    } catch (error) {
+      // Exception filters come next and make something else of it; the engine decides by what was thrown.
+      const thrown = enlistment.explain(error);
+      attempt.thrown = { error: thrown };
+      // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
+      throw thrown instanceof KafkaTransportError
+        ? new RpcException({ status: 'error', message: thrown.message })
+        : thrown;
+    } finally {
+      if (run) run.open = false;
+    }
+  }
+}
+
+function allValues(stream: Observable<unknown>): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    const values: unknown[] = [];
+    stream.subscribe({ next: (value) => values.push(value), error: reject, complete: () => resolve(values) });
+  });
+}
+
+function foreignTransport(handler: string): string {
+  return (
+    `${handler} is durable, but its record came through Nest's built-in Kafka transport, which knows no transactions. ` +
+    "Import 'nestjs-durable-kafka/register' before anything else, or use kafkaServer()."
+  );
+}

@@ -1,0 +1,155 @@
+import {
+  Logger,
+  Module,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+  Inject,
+  type Provider,
+} from '@nestjs/common';
+import { APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
+import { Transport } from '@nestjs/microservices';
+import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
+import { FenceRegistry } from '../execution/fence-registry.js';
+import type { Ledger } from '../execution/ledger.js';
+import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
+import { PostgresLedger } from '../postgres/postgres-ledger.js';
+import { systemClock } from '../runtime/clock.js';
+import { onlyKnown } from '../transport/option-checks.js';
+import { ServerKafka } from '../transport/server-kafka.js';
+import { DURABLE_CORE } from './durable-core.js';
+import { DurableExecution } from './durable-execution.js';
+import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
+import { DurableProbeController, DurableStartupProbe } from './durable-startup.probe.js';
+import { DurableInterceptor } from './durable.interceptor.js';
+import {
+  DURABLE_OPTIONS,
+  LEDGER,
+  type DurableModuleAsyncOptions,
+  type DurableModuleOptions,
+  type DurableOptionsFactory,
+} from './durable.options.js';
+import type { DurableCore } from './group-enlistment.js';
+
+const KNOWN = ['clock', 'connection', 'global', 'keyHeader', 'ledger', 'migrate', 'schema'];
+const DEFAULT_KEY_HEADER = 'idempotency-key';
+
+/**
+ * Makes the Kafka handlers of an application durable: each runs once per idempotency key, in a Postgres transaction
+ * that holds both its writes and the record of its run. Import once, in the root module.
+ */
+@Module({})
+export class DurableModule implements OnApplicationBootstrap, OnApplicationShutdown {
+  constructor(
+    @Inject(LEDGER) private readonly ledger: Ledger,
+    private readonly modules: ModulesContainer,
+  ) {
+    const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
+    if (imported.length > 1) {
+      throw new NotDurableError(
+        `DurableModule is imported ${imported.length} times with different options. Import it once, in the root module: ` +
+          'its providers are global.',
+      );
+    }
+  }
+
+  /** @throws InvalidOptionError */
+  static forRoot(options: DurableModuleOptions): DynamicModule {
+    return assemble([{ provide: DURABLE_OPTIONS, useValue: checked(options) }], options.global);
+  }
+
+  static forRootAsync(options: DurableModuleAsyncOptions): DynamicModule {
+    return { ...assemble(asyncOptions(options), options.global), imports: options.imports ?? [] };
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    // The registry replays what it holds, synchronously.
+    const servers: unknown[] = [];
+    this.modules.getRpcTargetRegistry().subscribe((server) => servers.push(server));
+    for (const server of servers) {
+      const { transportId } = server as { transportId?: unknown };
+      if (transportId === Transport.KAFKA && !(server instanceof ServerKafka)) {
+        throw new NotDurableError(
+          "DurableModule is imported, but this application listens through Nest's built-in Kafka transport. Import " +
+            "'nestjs-durable-kafka/register' before anything else in main.ts, or use kafkaServer().",
+        );
+      }
+    }
+    await this.ledger.open();
+  }
+
+  /** After the servers are closed, so that what was in flight could still commit. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.ledger.close();
+  }
+}
+
+function assemble(options: Provider[], global = true): DynamicModule {
+  const providers: Provider[] = [
+    ...options,
+    { provide: LEDGER, useFactory: createLedger, inject: [DURABLE_OPTIONS] },
+    { provide: DURABLE_CORE, useFactory: createCore, inject: [DURABLE_OPTIONS, LEDGER] },
+    DurableMetadataAccessor,
+    DurableStartupProbe,
+    DurableInterceptor,
+    DurableExecution,
+  ];
+  if (global) providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
+  return {
+    module: DurableModule,
+    global: true,
+    providers,
+    controllers: global ? [DurableProbeController] : [],
+    exports: [
+      DurableExecution,
+      DurableInterceptor,
+      DurableMetadataAccessor,
+      DurableStartupProbe,
+      DURABLE_CORE,
+      LEDGER,
+    ],
+  };
+}
+
+function createLedger(options: DurableModuleOptions): Ledger {
+  if (options.ledger) return options.ledger;
+  const { connection, schema, migrate, clock } = options;
+  return new PostgresLedger({
+    connection: connection!,
+    schema,
+    migrate,
+    clock,
+    log: new Logger('DurableLedger'),
+  });
+}
+
+function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {
+  const clock = options.clock ?? systemClock;
+  const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
+  const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
+  return { ledger, fences: new FenceRegistry(ledger, dispatcher), dispatcher, keyHeader, clock };
+}
+
+function asyncOptions({ useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions): Provider[] {
+  if (useFactory) {
+    const factory = async (...args: never[]) => checked(await useFactory(...args));
+    return [{ provide: DURABLE_OPTIONS, useFactory: factory, inject: (inject ?? []) as never[] }];
+  }
+  const source = useExisting ?? useClass;
+  if (!source)
+    throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
+  const factory = async (from: DurableOptionsFactory) => checked(await from.createDurableOptions());
+  const provider: Provider = { provide: DURABLE_OPTIONS, useFactory: factory, inject: [source] };
+  return useClass ? [useClass, provider] : [provider];
+}
+
+function checked(options: DurableModuleOptions): DurableModuleOptions {
+  onlyKnown('DurableModule', options, KNOWN);
+  if (!options.ledger && !options.connection) {
+    throw new InvalidOptionError(
+      'DurableModule.connection',
+      'is missing: give a Postgres URL, pool options or a pg.Pool. Is DATABASE_URL set?',
+    );
+  }
+  return { ...options };
+}

@@ -1,0 +1,38 @@
+import type { ModuleMetadata, Type } from '@nestjs/common';
+import type { Ledger } from '../execution/ledger.js';
+import type { PostgresLedgerOptions } from '../postgres/postgres-ledger.options.js';
+import type { Clock } from '../runtime/clock.js';
+
+/** Options of `DurableModule`. Times are milliseconds. */
+export interface DurableModuleOptions {
+  /** Postgres: a URL, pool options, or a pool of yours (which stays yours to close). Required unless `ledger` is given. */
+  connection?: PostgresLedgerOptions['connection'];
+  /** Another ledger than Postgres: `InMemoryLedger` in tests. */
+  ledger?: Ledger;
+  /** Schema of the ledger's tables. Default `durable_kafka`. */
+  schema?: string;
+  /** `true` (default) brings the schema up to date at start; `false` refuses to start with an old one. */
+  migrate?: boolean;
+  /** Record header that holds a producer's own key, or `false` to ignore such headers. Default `idempotency-key`. */
+  keyHeader?: string | false;
+  /** `true` (default) binds the interceptor to every Kafka handler; `false` leaves that to `@Durable()`. */
+  global?: boolean;
+  /** Time, timers, randomness and ids; for tests. */
+  clock?: Clock;
+}
+
+export interface DurableOptionsFactory {
+  createDurableOptions(): DurableModuleOptions | Promise<DurableModuleOptions>;
+}
+
+export interface DurableModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+  useFactory?: (...args: never[]) => DurableModuleOptions | Promise<DurableModuleOptions>;
+  inject?: unknown[];
+  useClass?: Type<DurableOptionsFactory>;
+  useExisting?: Type<DurableOptionsFactory>;
+  /** As in `DurableModuleOptions`; it decides about providers, so it can't come from the factory. */
+  global?: boolean;
+}
+
+export const DURABLE_OPTIONS = Symbol('DURABLE_OPTIONS');
+export const LEDGER = Symbol('LEDGER');

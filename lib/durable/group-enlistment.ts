@@ -1,0 +1,195 @@
+import type { Attempt, Delivery } from '../consumption/attempt.js';
+import { errorFacts } from '../consumption/dead-letter.js';
+import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
+import {
+  FencedError,
+  IdempotencyKeyError,
+  KeyReusedError,
+  LedgerUnreachableError,
+} from '../errors/errors.js';
+import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
+import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
+import type { ExecutionClaim, Ledger, OutboxRecord } from '../execution/ledger.js';
+import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
+import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
+import { encodeReply } from '../messages/packets.js';
+import { parseRecord } from '../messages/parser.js';
+import type { KafkaRecord } from '../messages/record.js';
+import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
+import type { Clock } from '../runtime/clock.js';
+import type { DurableHandler } from './durable-metadata.accessor.js';
+import type { HandlerRun } from './handler-run.js';
+
+const MAX_ERROR_BYTES = 2_000;
+
+/** What all enlistments of a process share. */
+export interface DurableCore {
+  readonly ledger: Ledger;
+  readonly fences: FenceRegistry;
+  readonly dispatcher: OutboxDispatcher;
+  readonly keyHeader: string | false;
+  readonly clock: Clock;
+}
+
+/** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
+export class GroupEnlistment implements GroupResource {
+  private readonly executions: ExecutionGroup;
+  private readonly works = new Map<string, LaneWork>();
+  private readonly attempts = new Map<KafkaRecord, Attempt>();
+  private readonly runs = new Map<Attempt, { run: HandlerRun; lane: LaneWork['lane'] }>();
+
+  constructor(
+    private readonly group: Group,
+    private readonly core: DurableCore,
+  ) {
+    this.executions = new ExecutionGroup(core.ledger, core.fences);
+  }
+
+  /**
+   * Resolves with what the handler is to run in, or with `undefined` if it must not run: then `attempt.replayed` holds
+   * the replies of the execution that counts.
+   */
+  async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
+    const { record } = attempt.delivery;
+    const work = this.workOf(attempt.delivery, handler);
+    this.attempts.set(record, attempt);
+    const admission = await this.executions.admit(work, record);
+    if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
+    if (admission.kind === 'repeated') attempt.replayed = this.attempts.get(admission.of)?.replies ?? [];
+    else attempt.replayed = admission.reply ? unpackReplies(admission.reply) : await this.replyGone(attempt);
+    return undefined;
+  }
+
+  /** The connection is gone: whatever the handler threw, it threw because of that. */
+  explain(error: unknown): unknown {
+    if (!this.executions.transaction.broken) return error;
+    return new LedgerUnreachableError("The connection of the message's transaction was lost", {
+      cause: error,
+    });
+  }
+
+  async commit(attempts: readonly Attempt[]): Promise<AfterCommit | undefined> {
+    const finished = attempts.flatMap((attempt) => {
+      const { record, kind } = attempt.delivery;
+      const ran = this.runs.get(attempt);
+      const work = this.works.get(attempt.delivery.handler.name);
+      if (!work) return [];
+      const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
+      return [{ record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [] }];
+    });
+    const outbox = await this.executions.commit(finished);
+    return this.dispatching(outbox);
+  }
+
+  rollback(): Promise<void> {
+    return this.executions.rollback();
+  }
+
+  probe(): Promise<void> {
+    return this.core.ledger.ping();
+  }
+
+  async conclude(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined> {
+    const { delivery } = attempt;
+    const work = this.works.get(delivery.handler.name)!;
+    const { ledger, fences, clock } = this.core;
+    const execution = this.claimOf(work, delivery, ending);
+    const { name, message } = errorFacts(ending.error);
+    const dead = ending.state === 'dead';
+    const letter = dead
+      ? this.group.host.deadLetter(delivery, ending, describeKey(execution.key))
+      : undefined;
+    const outbox = letter && { ...letter, id: clock.uuid(), partition: letter.partition ?? null };
+    const { timestamp, key, value, headers } = delivery.record;
+    const fence = await fences.take(work.lane, work.holder);
+    try {
+      await ledger.conclude({
+        fence,
+        execution,
+        state: ending.state,
+        attempts: delivery.failures,
+        error: { name, message: message.slice(0, MAX_ERROR_BYTES) },
+        reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
+        deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
+        outbox: outbox ?? null,
+      });
+    } catch (error) {
+      if (error instanceof FencedError) fences.forget(work.lane);
+      throw error;
+    }
+    fences.advance(fence, delivery.record.offset + 1n);
+    return this.dispatching(outbox ? [outbox] : []);
+  }
+
+  private dispatching(outbox: readonly OutboxRecord[]): AfterCommit | undefined {
+    if (outbox.length === 0) return undefined;
+    return () => this.core.dispatcher.dispatch(outbox, (record) => this.group.host.produce(record));
+  }
+
+  private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
+    const { client } = this.executions.transaction;
+    const key = describeKey(execution.claim.key);
+    const run: HandlerRun = { key, attempt: attempt.number, client, outbox: [], open: true };
+    this.runs.set(attempt, { run, lane: work.lane });
+    return run;
+  }
+
+  /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
+  private claimOf({ lane, keyOf }: LaneWork, { record }: Delivery, { error }: Ending): ExecutionClaim {
+    const keyless = error instanceof IdempotencyKeyError || error instanceof KeyReusedError;
+    const key = keyless ? positionKey(lane.topicId, record.partition, record.offset) : keyOf(record);
+    return { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
+  }
+
+  private async replyGone({ delivery }: Attempt): Promise<EncodedReply[]> {
+    if (delivery.kind === 'event') return [];
+    const message = 'This request was handled before, and its reply is no longer stored';
+    return [await encodeReply({ err: { status: 'error', message }, isDisposed: true })];
+  }
+
+  private workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
+    let work = this.works.get(handler.id);
+    if (!work) this.works.set(handler.id, (work = this.createWork(delivery, handler)));
+    return work;
+  }
+
+  private createWork(delivery: Delivery, handler: DurableHandler): LaneWork {
+    const { host, deliveries } = this.group;
+    const { topic, topicId, partition, rebalanceId } = delivery.partition;
+    const own = deliveries.filter((other) => other.handler === delivery.handler);
+    const kinds = new Map(own.map(({ record, kind }) => [record, kind]));
+    const holder: FenceHolder = {
+      rebalanceId,
+      confirm: () => host.confirmMembership(),
+      produce: (record) => host.produce(record),
+    };
+    return {
+      lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
+      holder,
+      records: own.map(({ record }) => record),
+      kind: (record) => kinds.get(record)!,
+      keyOf: (record) =>
+        handler.key ? keyByFunction(record, handler) : recordKey(record, topicId, this.core.keyHeader),
+    };
+  }
+}
+
+function keyByFunction(record: KafkaRecord, handler: DurableHandler) {
+  const origin = `the key function of ${handler.id}`;
+  let key: unknown;
+  try {
+    key = handler.key!(parseRecord(record) as never);
+  } catch (cause) {
+    throw new IdempotencyKeyError(
+      'no-key',
+      `${origin} threw ${cause instanceof Error ? cause.name : typeof cause}`,
+    );
+  }
+  if (typeof key === 'string' || Buffer.isBuffer(key)) return givenKey('given', key, origin);
+  if (typeof key === 'number' || typeof key === 'bigint') return givenKey('given', String(key), origin);
+  const what = key === undefined || key === null ? String(key) : `a value of type ${typeof key}`;
+  throw new IdempotencyKeyError(
+    'no-key',
+    `${origin} returned ${what}; it must return text, a number or a Buffer`,
+  );
+}

@@ -1,0 +1,66 @@
+import { KafkaTransportError, type ErrorCode } from './kafka-transport.error.js';
+
+/** How many `cause`s are looked through: enough for an ORM around a pool around a socket. */
+const MAX_DEPTH = 8;
+
+const OWN_CODES: ReadonlySet<string> = new Set<ErrorCode>([
+  'KT_LEDGER_UNREACHABLE',
+  'KT_COMMIT_UNKNOWN',
+  'KT_BROKER_UNREACHABLE',
+]);
+
+const SOCKET_CODES: ReadonlySet<string> = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+]);
+
+/**
+ * 08 connection, 53 resources, 57P operator intervention, 25006 read-only server (a failover under way), 40001
+ * serialization, 40P01 deadlock, 55P03 lock not available.
+ */
+const SQLSTATE = /^(?:08...|53...|57P..|25006|40001|40P01|55P03)$/;
+
+/** What `pg` and its pool throw without any code. */
+const CODELESS_MESSAGE =
+  /^(?:Connection terminated|timeout exceeded when trying to connect|timeout expired$|Client has encountered a connection error and is not queryable|Client was closed and is not queryable)/;
+
+/**
+ * Whether `error`, or what caused it, says that Kafka or Postgres cannot be reached or cannot work now. Such a failure
+ * is nobody's fault: it is retried without counting an attempt. Safe on any thrown value, also on hostile ones.
+ */
+export function isInfrastructureError(error: unknown): boolean {
+  let current = error;
+  for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {
+    if (saysInfrastructure(current)) return true;
+    current = read(current, 'cause');
+  }
+  return false;
+}
+
+/** Whether a SQLSTATE means that Postgres cannot work now, as opposed to a statement that is wrong. */
+export function isInfrastructureSqlState(code: string): boolean {
+  return SQLSTATE.test(code);
+}
+
+function saysInfrastructure(error: object): boolean {
+  const code = read(error, 'code');
+  if (typeof code === 'string') {
+    // By code and not by class alone: two copies of this package may be loaded.
+    return OWN_CODES.has(code) || SOCKET_CODES.has(code) || SQLSTATE.test(code);
+  }
+  if (error instanceof KafkaTransportError) return false;
+  const message = read(error, 'message');
+  return typeof message === 'string' && CODELESS_MESSAGE.test(message);
+}
+
+function read(target: object, property: string): unknown {
+  try {
+    return (target as Record<string, unknown>)[property];
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,244 @@
+import { FencedError, KeyReusedError } from '../errors/errors.js';
+import { KafkaTransportError } from '../errors/kafka-transport.error.js';
+import { describeKey, fingerprint, type IdempotencyKey } from '../messages/idempotency-key.js';
+import type { KafkaRecord } from '../messages/record.js';
+import type { FenceHolder, FenceRegistry } from './fence-registry.js';
+import type {
+  ExecutionClaim,
+  Fence,
+  KnownExecution,
+  Lane,
+  Ledger,
+  LedgerTransaction,
+  OutboxRecord,
+} from './ledger.js';
+
+/** One handler's part in a group: the records it may run for, in order. */
+export interface LaneWork {
+  readonly lane: Lane;
+  readonly holder: FenceHolder;
+  readonly records: readonly KafkaRecord[];
+  readonly kind: (record: KafkaRecord) => 'event' | 'request';
+  /** @throws IdempotencyKeyError */
+  readonly keyOf: (record: KafkaRecord) => IdempotencyKey;
+}
+
+/** What is to be done with a record. */
+export type Admission =
+  | { readonly kind: 'run'; readonly execution: Execution }
+  /** It was handled before; `reply` is what was answered then. */
+  | { readonly kind: 'duplicate'; readonly reply: Buffer | undefined }
+  /** It repeats `of`, which ran earlier in this very group. */
+  | { readonly kind: 'repeated'; readonly of: KafkaRecord };
+
+/** A record's place in the ledger, within one group. */
+export interface Execution {
+  readonly record: KafkaRecord;
+  readonly fence: Fence;
+  readonly key: IdempotencyKey;
+  readonly claim: ExecutionClaim;
+}
+
+/** What an execution leaves behind when its group commits. */
+export interface FinishedExecution {
+  readonly record: KafkaRecord;
+  readonly lane: Lane;
+  /** Packed replies of a request that ran. */
+  readonly reply: Buffer | undefined;
+  readonly outbox: readonly OutboxRecord[];
+}
+
+interface Entry {
+  readonly record: KafkaRecord;
+  readonly execution?: Execution;
+  /** Why the record cannot even be looked up. */
+  readonly error?: unknown;
+  /** Below the fence: whatever became of it, it is over. */
+  readonly over?: boolean;
+  known?: KnownExecution | undefined;
+  repeats?: KafkaRecord | undefined;
+}
+
+interface PreparedLane {
+  readonly work: LaneWork;
+  readonly fence: Fence;
+  readonly entries: Map<KafkaRecord, Entry>;
+  /** The transaction has moved this lane's fence. */
+  readonly claimed: boolean;
+}
+
+/**
+ * The ledger's side of a group: claims the keys of all its records at once, tells for each whether it may run, and
+ * commits what ran in one transaction with the handlers' own writes.
+ */
+export class ExecutionGroup {
+  readonly transaction: LedgerTransaction;
+  private readonly lanes = new Map<string, Promise<PreparedLane>>();
+  private readonly prepared: PreparedLane[] = [];
+
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly fences: FenceRegistry,
+  ) {
+    this.transaction = ledger.transaction();
+  }
+
+  /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError */
+  async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
+    const { entries } = await this.prepare(work);
+    const entry = entries.get(record);
+    if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
+    if (entry.error) throw entry.error;
+    if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
+    if (entry.over)
+      return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
+    const execution = entry.execution!;
+    return entry.known ? this.resolveKnown(work, entry.known, execution) : { kind: 'run', execution };
+  }
+
+  /** @throws FencedError, CommitUnknownError, TransactionAbortedError, LedgerUnreachableError */
+  async commit(finished: readonly FinishedExecution[]): Promise<OutboxRecord[]> {
+    const done = new Set(finished.map(({ record }) => record));
+    const claimed = this.prepared.filter((lane) => lane.claimed);
+    const moved = claimed.map((lane) => ({ lane, ...reached(lane, done) }));
+    if (claimed.length > 0) {
+      try {
+        await this.transaction.commit({
+          releases: moved.flatMap(({ release }) => release ?? []),
+          replies: finished.flatMap(({ record, lane, reply }) => {
+            const key = this.executionOf(record)?.claim.key;
+            return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
+          }),
+          outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
+        });
+      } catch (error) {
+        // Whether it took effect is for the ledger to say, not for what we remember.
+        for (const { fence } of claimed) this.fences.forget(fence.lane);
+        throw error;
+      }
+      for (const { lane, nextOffset } of moved) this.fences.advance(lane.fence, nextOffset);
+    }
+    return finished.flatMap(({ outbox }) => outbox);
+  }
+
+  async rollback(): Promise<void> {
+    await this.transaction.rollback();
+  }
+
+  /** Where a record stands in the ledger, also after a rollback; `undefined` if it has no key or was over before. */
+  executionOf(record: KafkaRecord): Execution | undefined {
+    for (const { entries } of this.prepared) {
+      const execution = entries.get(record)?.execution;
+      if (execution) return execution;
+    }
+    return undefined;
+  }
+
+  private prepare(work: LaneWork): Promise<PreparedLane> {
+    const name = work.lane.scope.handler;
+    let prepared = this.lanes.get(name);
+    if (!prepared) this.lanes.set(name, (prepared = this.prepareLane(work)));
+    return prepared;
+  }
+
+  private async prepareLane(work: LaneWork): Promise<PreparedLane> {
+    const fence = await this.fences.take(work.lane, work.holder);
+    const entries = new Map<KafkaRecord, Entry>();
+    const firsts = new Map<string, Entry>();
+    for (const record of work.records) {
+      const entry = entryOf(work, record, fence);
+      entries.set(record, entry);
+      if (!entry.execution || entry.execution.key.kind === 'position') continue;
+      const name = entry.execution.claim.key.toString('latin1');
+      const first = firsts.get(name);
+      if (first) repeat(entry, first);
+      else firsts.set(name, entry);
+    }
+    const last = work.records[work.records.length - 1]!;
+    const claimed = last.offset >= fence.nextOffset;
+    const lane: PreparedLane = { work, fence, entries, claimed };
+    if (claimed) await this.claim(lane, [...firsts.values()], last.offset + 1n);
+    this.prepared.push(lane);
+    return lane;
+  }
+
+  private async claim({ fence }: PreparedLane, entries: readonly Entry[], advanceTo: bigint): Promise<void> {
+    const executions = entries.map(({ execution }) => execution!.claim);
+    try {
+      const verdicts = await this.transaction.claim({ fence, advanceTo, executions });
+      verdicts.forEach((verdict, index) => {
+        if (verdict !== 'claimed') entries[index]!.known = verdict;
+      });
+    } catch (error) {
+      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      throw error;
+    }
+  }
+
+  private async resolveKnown(
+    work: LaneWork,
+    known: KnownExecution,
+    execution: Execution,
+  ): Promise<Admission> {
+    const { record, claim, fence } = execution;
+    if (known.fingerprint !== claim.fingerprint) {
+      throw new KeyReusedError(
+        `The idempotency key at ${record.topic}[${record.partition}] offset ${record.offset} was used before, at ` +
+          `partition ${known.partition} offset ${known.offset}, for a record with another content`,
+      );
+    }
+    const sameRecord =
+      known.topicId === work.lane.topicId &&
+      known.partition === record.partition &&
+      known.offset === record.offset;
+    if (known.state === 'failed' && !sameRecord) {
+      await this.transaction.reclaim(fence, claim);
+      return { kind: 'run', execution };
+    }
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, claim.key) };
+  }
+
+  private async replyOf(work: LaneWork, record: KafkaRecord, key: Buffer): Promise<Buffer | undefined> {
+    if (work.kind(record) === 'event') return undefined;
+    const replies = await this.ledger.findReplies(work.lane.scope, [key]);
+    return replies.get(key.toString('latin1'));
+  }
+}
+
+function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
+  if (record.offset < fence.nextOffset) return { record, over: true };
+  try {
+    const key = work.keyOf(record);
+    const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
+    return { record, execution: { record, fence, key, claim } };
+  } catch (error) {
+    if (!(error instanceof KafkaTransportError)) throw error;
+    return { record, error };
+  }
+}
+
+function repeat(entry: Entry, first: Entry): void {
+  if (entry.execution!.claim.fingerprint === first.execution!.claim.fingerprint) {
+    entry.repeats = first.record;
+    return;
+  }
+  Object.assign(entry, {
+    error: new KeyReusedError(
+      `The idempotency key "${describeKey(entry.execution!.claim.key).slice(0, 80)}" is used by two records with ` +
+        `different contents, at offsets ${first.record.offset} and ${entry.record.offset}`,
+    ),
+  });
+}
+
+/** How far a lane came, and what it gives back of its claims. */
+function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<KafkaRecord>) {
+  const open = work.records.filter((record) => !done.has(record) && record.offset >= fence.nextOffset);
+  const last = work.records[work.records.length - 1]!;
+  if (open.length === 0) return { nextOffset: last.offset + 1n, release: undefined };
+  const nextOffset = open[0]!.offset;
+  const keys = open.flatMap((record) => {
+    const { execution, known, repeats } = entries.get(record)!;
+    return execution && execution.key.kind !== 'position' && !known && !repeats ? [execution.claim.key] : [];
+  });
+  return { nextOffset, release: { fence, keys, nextOffset } };
+}

@@ -1,0 +1,65 @@
+import { describeError } from '../errors/describe-error.js';
+import { ConnectionClosedError } from '../errors/errors.js';
+import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
+import type { OutgoingRecord, RecordHeader } from '../messages/record.js';
+import { sleep, type Clock } from '../runtime/clock.js';
+import type { Log } from '../runtime/log.js';
+import type { Ledger, OutboxRecord } from './ledger.js';
+
+export type RecordProducer = (record: OutgoingRecord) => Promise<unknown>;
+
+/** Longest pause between two tries to produce the same record, ms. */
+const MAX_DELAY = 5_000;
+
+/** Produces what transactions committed, in their order, and notes what the broker has. */
+export class OutboxDispatcher {
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly keyHeader: string | false,
+    private readonly clock: Clock,
+    private readonly log: Log,
+  ) {}
+
+  /**
+   * Resolves when the broker has all of them, however long that takes. Rejects only when the producer is closed; then
+   * the lane's next owner goes on.
+   */
+  async dispatch(records: readonly OutboxRecord[], produce: RecordProducer): Promise<void> {
+    const failed: OutboxRecord[] = [];
+    const sent = records.map(async (record) => {
+      try {
+        await produce(this.outgoing(record));
+      } catch (error) {
+        if (error instanceof ConnectionClosedError) throw error;
+        this.log.warn(`Outbox record ${record.id} to "${record.topic}" waits: ${describeError(error)}`);
+        failed.push(record);
+      }
+    });
+    await Promise.all(sent);
+    for (const record of failed) await this.insist(record, produce);
+    this.ledger.markDispatched(records.map(({ id }) => id));
+  }
+
+  private async insist(record: OutboxRecord, produce: RecordProducer): Promise<void> {
+    for (let delay = 50; ; delay = Math.min(delay * 2, MAX_DELAY)) {
+      await sleep(this.clock, delay);
+      try {
+        await produce(this.outgoing(record));
+        return;
+      } catch (error) {
+        if (error instanceof ConnectionClosedError) throw error;
+      }
+    }
+  }
+
+  /** The stable id goes out with the record, so that a durable consumer drops what was produced twice. */
+  private outgoing({ id, topic, partition, key, value, headers }: OutboxRecord): OutgoingRecord {
+    const own: RecordHeader[] = [[MESSAGE_ID_HEADER, Buffer.from(id)]];
+    const { keyHeader } = this;
+    if (keyHeader !== false && !headers.some(([name]) => name === keyHeader)) {
+      own.push([keyHeader, Buffer.from(id)]);
+    }
+    const others = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
+    return { topic, partition: partition ?? undefined, key, value, headers: [...others, ...own] };
+  }
+}

@@ -1,0 +1,19 @@
+export { DurableExecution } from './durable/durable-execution.js';
+export { Durable, NotDurable, type DurableOptions } from './durable/durable.decorators.js';
+export { DurableInterceptor } from './durable/durable.interceptor.js';
+export { DurableModule } from './durable/durable.module.js';
+export type {
+  DurableModuleAsyncOptions,
+  DurableModuleOptions,
+  DurableOptionsFactory,
+} from './durable/durable.options.js';
+export * from './errors/errors.js';
+export { KafkaTransportError, type ErrorCode } from './errors/kafka-transport.error.js';
+export { ClientKafkaProxy } from './transport/client-kafka.proxy.js';
+export { kafkaClient } from './transport/kafka-client.js';
+export { KafkaDeliveryContext } from './transport/kafka-delivery.context.js';
+export { kafkaServer } from './transport/kafka-server.js';
+export { KafkaTerminalException } from './transport/kafka-terminal.exception.js';
+export type { KafkaTransportOptions } from './transport/kafka-transport.options.js';
+export { ReplyPartitionAssigner } from './transport/reply-partition-assigner.js';
+export { ServerKafka } from './transport/server-kafka.js';

@@ -1,0 +1,99 @@
+import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import type { ClaimVerdict, ExecutionClaim, KnownExecution, Lane, LaneClaim } from '../execution/ledger.js';
+import { knownExecution } from './known-execution.js';
+import { byteaArray, plainArray } from './parameters.js';
+import type { Row } from './result-types.js';
+import type { Call, Session } from './session.js';
+import type { Statements } from './statements.js';
+
+/** How often a key may turn out to be taken, and then not to be there: somebody deletes rows while we look. */
+const MAX_ROUNDS = 5;
+
+export interface LaneVerdicts {
+  readonly verdicts: ClaimVerdict[];
+  /** `synchronous_commit` as this session has it. */
+  readonly synchronousCommit: unknown;
+}
+
+/**
+ * Moves a lane's fence and claims its keys, in one round trip together with `begin` if it is given; one more where some
+ * keys are known already. Throws raw errors of the session, and `FencedError`; leaves the transaction to the caller.
+ */
+export async function claimLane(
+  session: Session,
+  statements: Statements,
+  scopeId: number,
+  claim: LaneClaim,
+  begin: Call | undefined,
+): Promise<LaneVerdicts> {
+  const calls = begin === undefined ? [] : [begin];
+  const first = await session.batch([...calls, claimCall(statements, scopeId, claim, claim.executions)]);
+  if (first.error !== undefined) throw first.error;
+  const answer = first.rows.at(-1)![0]!;
+  if (answer['moved'] !== '1') throw new FencedError(fencedMessage(claim.fence.lane, claim.fence.epoch));
+  const synchronousCommit = answer['synchronous_commit'];
+  const { executions } = claim;
+  if (Number(answer['claimed']) === executions.length) {
+    return { verdicts: executions.map(() => 'claimed'), synchronousCommit };
+  }
+
+  const claimed = new Set<string>(keysOf(answer));
+  const known = new Map<string, KnownExecution>();
+  let missing = executions.filter((execution) => !claimed.has(execution.key.toString('hex')));
+  for (let round = 1; missing.length > 0; round++) {
+    // A second statement sees what the first one waited for.
+    const found = await session.run(statements.findExecutions, [
+      scopeId,
+      byteaArray(missing.map((execution) => execution.key)),
+    ]);
+    for (const row of found) known.set((row['key'] as Buffer).toString('hex'), knownExecution(row));
+    missing = missing.filter((execution) => !known.has(execution.key.toString('hex')));
+    if (missing.length === 0) break;
+    if (round === MAX_ROUNDS) {
+      throw new LedgerUnreachableError('Executions are being deleted while they are claimed; try again');
+    }
+    const again = await session.batch([claimCall(statements, scopeId, claim, missing)]);
+    if (again.error !== undefined) throw again.error;
+    const row = again.rows[0]![0]!;
+    const all = Number(row['claimed']) === missing.length;
+    const won = new Set(all ? missing.map((execution) => execution.key.toString('hex')) : keysOf(row));
+    for (const key of won) claimed.add(key);
+    missing = missing.filter((execution) => !won.has(execution.key.toString('hex')));
+  }
+  return {
+    verdicts: executions.map((execution) => known.get(execution.key.toString('hex')) ?? 'claimed'),
+    synchronousCommit,
+  };
+}
+
+export function fencedMessage(lane: Lane, epoch: bigint): string {
+  return (
+    `${lane.topic}[${lane.partition}] of handler ${lane.scope.handler} in group "${lane.scope.group}" is no longer ours: ` +
+    `epoch ${epoch} was superseded, nothing was stored`
+  );
+}
+
+function claimCall(
+  statements: Statements,
+  scopeId: number,
+  { fence, advanceTo }: LaneClaim,
+  executions: readonly ExecutionClaim[],
+): Call {
+  const { lane, epoch } = fence;
+  const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(advanceTo)];
+  if (executions.length === 0) return [statements.moveFence, position];
+  const sorted = [...executions].sort((left, right) => left.key.compare(right.key));
+  return [
+    statements.claim,
+    [
+      ...position,
+      byteaArray(sorted.map((execution) => execution.key)),
+      plainArray(sorted.map((execution) => execution.fingerprint)),
+      plainArray(sorted.map((execution) => execution.offset)),
+    ],
+  ];
+}
+
+function keysOf(row: Row): string[] {
+  return row['keys'] === null ? [] : String(row['keys']).split(',');
+}

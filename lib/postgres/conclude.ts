@@ -1,0 +1,157 @@
+import { CommitUnknownError, FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import type { Conclusion, KnownExecution } from '../execution/ledger.js';
+import { packHeaders } from '../messages/header-packing.js';
+import { fencedMessage } from './claim-lane.js';
+import { storeOutbox, storeReplies } from './group-work.js';
+import { knownExecution } from './known-execution.js';
+import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { byteaArray } from './parameters.js';
+import type { ScopeIds } from './scope-ids.js';
+import type { Call, Session } from './session.js';
+import { STATE_NUMBERS, type Statements } from './statements.js';
+
+/** How often the row under the key may change while we decide. */
+const MAX_ROUNDS = 5;
+
+/**
+ * Writes a terminal end other than `completed`: fence and execution in one round trip, what belongs to them and COMMIT
+ * in a second.
+ */
+export async function conclude(
+  pool: LedgerPool,
+  statements: Statements,
+  scopes: ScopeIds,
+  conclusion: Conclusion,
+): Promise<KnownExecution | undefined> {
+  const scopeId = await scopes.of(conclusion.fence.lane.scope);
+  const belongings = await belongingsOf(statements, scopes, scopeId, conclusion);
+  return pool.use(async (session) => {
+    try {
+      const known = await writeExecution(pool, session, statements, scopeId, conclusion);
+      await commit(pool, session, known === 'written' ? belongings : []);
+      return known === 'written' || isAt(known, conclusion) ? undefined : known;
+    } catch (error) {
+      await rollback(session);
+      throw error;
+    }
+  });
+}
+
+/** Resolves with the execution that was there first, or says that ours was written. The transaction is open then. */
+async function writeExecution(
+  pool: LedgerPool,
+  session: Session,
+  statements: Statements,
+  scopeId: number,
+  conclusion: Conclusion,
+): Promise<KnownExecution | 'written'> {
+  const { fence, execution, state, attempts } = conclusion;
+  const { lane, epoch } = fence;
+  const insert: Call = [
+    statements.conclude,
+    [
+      scopeId,
+      lane.topicId,
+      lane.partition,
+      String(epoch),
+      String(execution.offset + 1n),
+      execution.key,
+      STATE_NUMBERS[state],
+      String(execution.fingerprint),
+      String(execution.offset),
+      attempts,
+    ],
+  ];
+  for (let round = 1; ; round++) {
+    const result = await session.batch(round === 1 ? [pool.begin(), insert] : [insert]);
+    if (result.error !== undefined) throw result.error;
+    const answer = result.rows.at(-1)![0]!;
+    if (answer['moved'] !== '1') throw new FencedError(fencedMessage(lane, epoch));
+    if (answer['written'] === '1') return 'written';
+    const [row] = await session.run(statements.findExecutions, [scopeId, byteaArray([execution.key])]);
+    if (row !== undefined) {
+      const known = knownExecution(row);
+      if (known.state !== 'failed' || state !== 'failed' || isAt(known, conclusion)) return known;
+      if (await failAgain(session, statements, scopeId, conclusion)) return 'written';
+    }
+    // Deleted, or taken over by a new request, between two statements.
+    if (round === MAX_ROUNDS)
+      throw new LedgerUnreachableError('An execution keeps changing while it is concluded');
+  }
+}
+
+async function failAgain(
+  session: Session,
+  statements: Statements,
+  scopeId: number,
+  { fence: { lane }, execution, attempts }: Conclusion,
+): Promise<boolean> {
+  const values = [
+    scopeId,
+    execution.key,
+    String(execution.fingerprint),
+    lane.topicId,
+    lane.partition,
+    String(execution.offset),
+    attempts,
+  ];
+  const result = await session.batch([[statements.failAgain, values]]);
+  if (result.error !== undefined) throw result.error;
+  return result.rowCounts[0] === 1;
+}
+
+async function belongingsOf(
+  statements: Statements,
+  scopes: ScopeIds,
+  scopeId: number,
+  { fence: { lane }, execution, error, reply, deadLetter, outbox }: Conclusion,
+): Promise<Call[]> {
+  const { key } = execution;
+  const calls: Call[] = [];
+  if (error !== null) {
+    calls.push([statements.addFailure, [scopeId, key, storable(error.name), storable(error.message)]]);
+  }
+  if (deadLetter !== null) {
+    calls.push([
+      statements.addDeadLetter,
+      [
+        scopeId,
+        key,
+        lane.topicId,
+        lane.topic,
+        lane.partition,
+        String(execution.offset),
+        String(deadLetter.timestamp),
+        storable(deadLetter.reason),
+        deadLetter.key,
+        deadLetter.value,
+        packHeaders(deadLetter.headers),
+      ],
+    ]);
+  }
+  if (reply !== null) {
+    calls.push(...(await storeReplies([{ scope: lane.scope, key, body: reply }], statements, scopes)));
+  }
+  if (outbox !== null) calls.push(...(await storeOutbox([{ lane, record: outbox }], statements, scopes)));
+  return calls;
+}
+
+async function commit(pool: LedgerPool, session: Session, calls: readonly Call[]): Promise<void> {
+  const result = await session.batch([...calls, COMMIT]);
+  if (result.error === undefined && result.command === 'COMMIT') return;
+  if (session.broken && result.lastSent) throw new CommitUnknownError({ cause: result.error });
+  throw (
+    result.error ?? new LedgerUnreachableError(`Postgres at ${pool.target} rolled back instead of committing`)
+  );
+}
+
+function isAt(known: KnownExecution, { fence: { lane }, execution }: Conclusion): boolean {
+  return (
+    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
+  );
+}
+
+/** Postgres stores no NUL in text, and an error's message must not keep its record from being concluded. */
+function storable(text: string): string {
+  return text.replaceAll('\0', '\u{fffd}');
+}

@@ -1,0 +1,17 @@
+import type { ExecutionState, KnownExecution } from '../execution/ledger.js';
+import type { Row } from './result-types.js';
+import { STATE_NUMBERS } from './statements.js';
+
+const STATES = new Map<number, ExecutionState>(
+  (Object.keys(STATE_NUMBERS) as ExecutionState[]).map((state) => [STATE_NUMBERS[state], state]),
+);
+
+export function knownExecution(row: Row): KnownExecution {
+  return {
+    state: STATES.get(Number(row['state']))!,
+    fingerprint: BigInt(row['fingerprint'] as string),
+    topicId: row['topic_id'] as string,
+    partition: Number(row['partition']),
+    offset: BigInt(row['record_offset'] as string),
+  };
+}

@@ -1,0 +1,82 @@
+import { Client, type Pool } from 'pg';
+import { InvalidOptionError, LedgerUnreachableError } from '../errors/errors.js';
+import { isInfrastructureError } from '../errors/infrastructure.js';
+import { KafkaTransportError } from '../errors/kafka-transport.error.js';
+
+/** Refused credentials (28), a database that does not exist (3D): while connecting, these are "unreachable" too. */
+const REFUSED = /^(?:28|3D)/;
+
+/** Server, database and user of a pool, for messages. Never the password. */
+export function describeTarget(pool: Pool): string {
+  // The client resolves connection strings, environment variables and defaults; it is never connected.
+  let client: Client & { readonly database?: string | undefined };
+  try {
+    client = new Client(pool.options);
+  } catch {
+    // The parser's own error carries the connection string, and with it the password.
+    throw new InvalidOptionError(
+      'connection',
+      'is not a connection string that Postgres understands (postgres://user:password@host:port/database)',
+    );
+  }
+  const place = client.host.startsWith('/') ? client.host : `${client.host}:${client.port}`;
+  return `${place}/${client.database ?? ''} as user "${client.user ?? ''}"`;
+}
+
+/** What a failed attempt to get a connection becomes. */
+export function connectError(error: unknown, target: string): unknown {
+  if (error instanceof KafkaTransportError) return error;
+  const code = sqlState(error);
+  const refused = code !== undefined && REFUSED.test(code);
+  if (!refused && !isInfrastructureError(error)) {
+    // Whatever kept a connection from coming about (TLS, a certificate, a DNS code not listed): nothing was stored.
+    return new LedgerUnreachableError(`No connection to Postgres at ${target}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  const remedy = refused
+    ? 'Check user, password and database in the option "connection".'
+    : poolIsBusy(error)
+      ? 'All connections are in use: raise the pool size (concurrency + 2), or look for handlers that hang.'
+      : 'Check that the server runs and can be reached.';
+  return new LedgerUnreachableError(
+    `No connection to Postgres at ${target}: ${messageOf(error)}. ${remedy}`,
+    { cause: error },
+  );
+}
+
+/** What a failed statement becomes: unreachable if the server or its connection is to blame, itself otherwise. */
+export function statementError(error: unknown, target: string): unknown {
+  if (error instanceof KafkaTransportError || !isInfrastructureError(error)) return error;
+  return new LedgerUnreachableError(`Postgres at ${target} cannot work now: ${messageOf(error)}`, {
+    cause: error,
+  });
+}
+
+/** Whether the connection itself is gone, and with it whatever was under way. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  const code = sqlState(error);
+  if (code === undefined) return isInfrastructureError(error);
+  if (/^[0-9A-Z]{5}$/.test(code)) {
+    const severity = (error as { severity?: unknown }).severity;
+    return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('08');
+  }
+  return isInfrastructureError(error);
+}
+
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+}
+
+function poolIsBusy(error: unknown): boolean {
+  return messageOf(error).startsWith('timeout exceeded when trying to connect');
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map(messageOf).join(', ');
+  }
+  return error instanceof Error ? error.message : String(error);
+}

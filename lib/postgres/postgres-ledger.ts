@@ -1,0 +1,151 @@
+import { hostname } from 'node:os';
+import { Pool } from 'pg';
+import {
+  ConnectionClosedError,
+  LedgerSchemaError,
+  LedgerUnreachableError,
+  WrongCallOrderError,
+} from '../errors/errors.js';
+import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
+import { conclude } from './conclude.js';
+import { DispatchedMarks } from './dispatched-marks.js';
+import { LedgerPool } from './ledger-pool.js';
+import { checkSchema, migrate } from './migrator.js';
+import { byteaArray } from './parameters.js';
+import {
+  isPool,
+  resolveOptions,
+  type PostgresLedgerOptions,
+  type ResolvedPostgresLedgerOptions,
+} from './postgres-ledger.options.js';
+import { PostgresTransaction } from './postgres-transaction.js';
+import { ScopeIds } from './scope-ids.js';
+import { createStatements, type Statements } from './statements.js';
+import { takeFence } from './take-fence.js';
+
+interface Opened {
+  readonly pool: LedgerPool;
+  readonly scopes: ScopeIds;
+  readonly marks: DispatchedMarks;
+}
+
+/** Connections for what the ledger does beside the groups' transactions: fences, endings, marks. */
+const OWN_CONNECTIONS = 2;
+
+/** The ledger in Postgres. Every process has one; what they share is the database. */
+export class PostgresLedger implements Ledger {
+  private readonly options: ResolvedPostgresLedgerOptions;
+  private readonly statements: Statements;
+  /** For people who look at fences. */
+  private readonly owner = `${hostname()}/${process.pid}`;
+  private opening: Promise<void> | undefined;
+  private opened: Opened | undefined;
+  private closing: Promise<void> | undefined;
+
+  constructor(options: PostgresLedgerOptions) {
+    this.options = resolveOptions(options);
+    this.statements = createStatements(this.options.schema, this.options.prepare);
+  }
+
+  /** The pool that the ledger works with, for whoever shares it. */
+  get pool(): Pool {
+    return this.parts().pool.pool;
+  }
+
+  /** A failed `open` leaves nothing open and may be tried again. */
+  async open(): Promise<void> {
+    if (this.closing !== undefined) throw new ConnectionClosedError('The ledger has been closed');
+    this.opening ??= this.openNow();
+    try {
+      await this.opening;
+    } catch (error) {
+      this.opening = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closing ??= this.closeNow();
+    return this.closing;
+  }
+
+  reserve(transactions: number): void {
+    this.parts().pool.reserve(transactions + OWN_CONNECTIONS, this.options.sizeIsGiven);
+  }
+
+  async ping(): Promise<void> {
+    const { pool } = this.parts();
+    const { readOnly } = await pool.readServerFacts();
+    if (readOnly) throw new LedgerUnreachableError(readOnlyMessage(pool.target));
+  }
+
+  async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
+    const { pool, scopes, marks } = this.parts();
+    const taken = await takeFence(pool, this.statements, scopes, lane, this.owner, confirm, this.options.log);
+    return { fence: taken.fence, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
+  }
+
+  transaction(): PostgresTransaction {
+    const { pool, scopes } = this.parts();
+    return new PostgresTransaction(pool, this.statements, scopes);
+  }
+
+  async findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>> {
+    const { pool, scopes } = this.parts();
+    if (keys.length === 0) return new Map();
+    const rows = await pool.run(this.statements.findReplies, [await scopes.of(scope), byteaArray(keys)]);
+    return new Map(rows.map((row) => [(row['key'] as Buffer).toString('latin1'), row['body'] as Buffer]));
+  }
+
+  async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
+    const { pool, scopes } = this.parts();
+    return conclude(pool, this.statements, scopes, conclusion);
+  }
+
+  markDispatched(ids: readonly string[]): void {
+    this.opened?.marks.add(ids);
+  }
+
+  private async openNow(): Promise<void> {
+    const { connection, schema, applicationName, clock, log } = this.options;
+    const owned = !isPool(connection);
+    const pool = new LedgerPool(owned ? new Pool(connection) : connection, owned, applicationName, log);
+    try {
+      const { readOnly, encoding } = await pool.readServerFacts();
+      if (readOnly) throw new LedgerUnreachableError(readOnlyMessage(pool.target));
+      if (encoding !== 'UTF8' && encoding !== 'SQL_ASCII') {
+        throw new LedgerSchemaError(
+          `The database at ${pool.target} has encoding ${encoding}; the ledger needs one with encoding UTF8`,
+        );
+      }
+      if (this.options.migrate) await migrate(pool, schema, log);
+      else await checkSchema(pool, schema);
+    } catch (error) {
+      await pool.close();
+      throw error;
+    }
+    const scopes = new ScopeIds(pool, this.statements);
+    const marks = new DispatchedMarks(pool, this.statements, clock, log);
+    this.opened = { pool, scopes, marks };
+  }
+
+  private async closeNow(): Promise<void> {
+    // An open() under way has to end first, or its pool would stay behind.
+    await this.opening?.catch(() => undefined);
+    if (this.opened === undefined) return;
+    await this.opened.marks.close();
+    await this.opened.pool.close();
+  }
+
+  private parts(): Opened {
+    if (this.opened === undefined) throw new WrongCallOrderError('The ledger is used before it was opened');
+    return this.opened;
+  }
+}
+
+function readOnlyMessage(target: string): string {
+  return (
+    `Postgres at ${target} is read-only (a standby, or default_transaction_read_only is on). Point the option ` +
+    '"connection" at the primary; with several hosts behind one name, at the one that takes writes.'
+  );
+}

@@ -1,0 +1,281 @@
+import {
+  CommitUnknownError,
+  LedgerUnreachableError,
+  TransactionAbortedError,
+  WrongCallOrderError,
+} from '../errors/errors.js';
+import type {
+  ClaimVerdict,
+  ExecutionClaim,
+  Fence,
+  GroupWork,
+  LaneClaim,
+  LedgerTransaction,
+  Release,
+} from '../execution/ledger.js';
+import { claimLane } from './claim-lane.js';
+import { laneName, storeOutbox, storeReplies } from './group-work.js';
+import { sqlState } from './ledger-connection-error.js';
+import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { byteaArray, type Parameter } from './parameters.js';
+import type { Row } from './result-types.js';
+import type { ScopeIds } from './scope-ids.js';
+import type { BatchResult, Call, Session } from './session.js';
+import type { Statements } from './statements.js';
+import { createTransactionClient, type TransactionClient } from './transaction-client.js';
+
+/** SQLSTATE of every statement after a failed one. */
+const IN_FAILED_TRANSACTION = '25P02';
+
+interface ClaimedLane {
+  readonly claim: LaneClaim;
+  readonly verdicts: readonly ClaimVerdict[];
+}
+
+interface Reclaimed {
+  readonly scopeId: number;
+  readonly key: Buffer;
+  /** The row as it was, to be put back if the claim is released. */
+  readonly before: Row;
+}
+
+export class PostgresTransaction implements LedgerTransaction {
+  readonly client: TransactionClient;
+  private state: 'new' | 'open' | 'ended' = 'new';
+  private session: Session | undefined;
+  private working: Promise<unknown> = Promise.resolve();
+  private claiming = 0;
+  private switchSynchronousCommitOn = false;
+  private readonly lanes = new Map<string, ClaimedLane>();
+  private readonly reclaimed = new Map<string, Reclaimed>();
+
+  constructor(
+    private readonly pool: LedgerPool,
+    private readonly statements: Statements,
+    private readonly scopes: ScopeIds,
+  ) {
+    this.client = createTransactionClient(() =>
+      this.state === 'open' && this.session !== undefined
+        ? this.session
+        : this.state === 'new'
+          ? 'not begun'
+          : 'ended',
+    );
+  }
+
+  get broken(): boolean {
+    return this.session?.broken ?? false;
+  }
+
+  claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
+    return this.inTurn(() => this.claimNow(claim));
+  }
+
+  reclaim(fence: Fence, execution: ExecutionClaim): Promise<void> {
+    return this.inTurn(() => this.reclaimNow(fence, execution));
+  }
+
+  async commit(work: GroupWork): Promise<void> {
+    if (this.state === 'new') {
+      this.state = 'ended';
+      if (isEmpty(work)) return;
+      throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
+    }
+    const session = this.openSession('commit');
+    this.state = 'ended';
+    try {
+      // 'I': a handler ended the transaction by some way round the client's own check.
+      if (session.client.getTransactionStatus?.() === 'I') {
+        throw new WrongCallOrderError('A handler ended the transaction that belongs to the library');
+      }
+      const calls = await this.commitCalls(work);
+      if (session.broken) throw new LedgerUnreachableError(this.lostMessage());
+      const result = await session.batch([...calls, COMMIT]);
+      if (result.error === undefined && result.command === 'COMMIT') return;
+      throw this.commitFailure(session, result);
+    } catch (error) {
+      await rollback(session);
+      throw this.pool.mapped(error);
+    } finally {
+      session.release();
+    }
+  }
+
+  async rollback(): Promise<void> {
+    if (this.state === 'ended') return;
+    this.state = 'ended';
+    const session = this.session;
+    if (session === undefined) return;
+    // A claim that waits for its twin would have the rollback wait as well.
+    if (this.claiming > 0) session.destroy();
+    else await rollback(session);
+    session.release();
+  }
+
+  private async claimNow(claim: LaneClaim): Promise<ClaimVerdict[]> {
+    if (this.state === 'ended')
+      throw new WrongCallOrderError('claim() was called after the end of its transaction');
+    const scopeId = await this.scopes.of(claim.fence.lane.scope);
+    const name = laneName(scopeId, claim.fence.lane);
+    if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
+    let begin: Call | undefined;
+    if (this.session === undefined) {
+      const session = await this.pool.acquire();
+      // Rolled back while waiting for a connection.
+      if (this.hasEnded()) {
+        session.release();
+        throw new LedgerUnreachableError('The transaction was rolled back while it was claiming');
+      }
+      this.session = session;
+      this.state = 'open';
+      begin = this.pool.begin();
+    }
+    return this.guarded(async (session) => {
+      const { verdicts, synchronousCommit } = await claimLane(
+        session,
+        this.statements,
+        scopeId,
+        claim,
+        begin,
+      );
+      if (this.pool.noteSynchronousCommit(synchronousCommit)) this.switchSynchronousCommitOn = true;
+      this.lanes.set(name, { claim, verdicts });
+      return verdicts;
+    });
+  }
+
+  private async reclaimNow(fence: Fence, { key, fingerprint, offset }: ExecutionClaim): Promise<void> {
+    this.openSession('reclaim');
+    const { lane } = fence;
+    const scopeId = await this.scopes.of(lane.scope);
+    await this.guarded(async (session) => {
+      const [before] = await session.run(this.statements.reclaim, [
+        scopeId,
+        key,
+        String(fingerprint),
+        lane.topicId,
+        lane.partition,
+        String(offset),
+      ]);
+      if (before === undefined) {
+        throw new LedgerUnreachableError(
+          'Another transaction took the failed execution over first; try again',
+        );
+      }
+      this.reclaimed.set(keyName(scopeId, key), { scopeId, key, before });
+    });
+  }
+
+  /** Runs statements whose failure is the end of the transaction. */
+  private async guarded<T>(work: (session: Session) => Promise<T>): Promise<T> {
+    const session = this.openSession('claim');
+    this.claiming++;
+    try {
+      return await work(session);
+    } catch (error) {
+      session.note(error);
+      this.state = 'ended';
+      await rollback(session);
+      session.release();
+      throw sqlState(error) === IN_FAILED_TRANSACTION
+        ? new TransactionAbortedError()
+        : this.pool.mapped(error);
+    } finally {
+      this.claiming--;
+    }
+  }
+
+  /** One claim after the other: the first one's `begin` must have been sent before the second. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.working.then(work);
+    this.working = result.catch(() => undefined);
+    return result;
+  }
+
+  private async commitCalls(work: GroupWork): Promise<Call[]> {
+    const calls: Call[] = [];
+    if (this.switchSynchronousCommitOn) calls.push([{ text: 'set local synchronous_commit = on' }]);
+    for (const release of work.releases) calls.push(...(await this.releaseCalls(release)));
+    for (const { scopeId, key } of this.reclaimed.values()) {
+      // The failure is history; its error reply must not answer for the new run.
+      calls.push([this.statements.forgetFailure, [scopeId, key]]);
+    }
+    calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
+    calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
+    return calls;
+  }
+
+  private async releaseCalls({ fence, keys, nextOffset }: Release): Promise<Call[]> {
+    const { lane, epoch } = fence;
+    const scopeId = await this.scopes.of(lane.scope);
+    const claimed = this.lanes.get(laneName(scopeId, lane));
+    const ours = new Set<string>();
+    claimed?.verdicts.forEach((verdict, index) => {
+      if (verdict === 'claimed') ours.add(keyName(scopeId, claimed.claim.executions[index]!.key));
+    });
+    const calls: Call[] = [];
+    const toDelete: Buffer[] = [];
+    for (const key of keys) {
+      const name = keyName(scopeId, key);
+      const reclaimed = this.reclaimed.get(name);
+      if (reclaimed !== undefined) {
+        this.reclaimed.delete(name);
+        calls.push([this.statements.restoreFailed, restoreValues(reclaimed)]);
+      } else if (ours.has(name)) {
+        toDelete.push(key);
+      } else {
+        // Deleting somebody's finished execution would have its handler run again.
+        throw new WrongCallOrderError('A key was released that this transaction did not claim');
+      }
+    }
+    if (claimed === undefined) {
+      throw new WrongCallOrderError('A lane was released that this transaction did not claim');
+    }
+    const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(nextOffset)];
+    calls.push([this.statements.release, [...position, byteaArray(toDelete)]]);
+    return calls;
+  }
+
+  private commitFailure(session: Session, { error, command, lastSent }: BatchResult): unknown {
+    // A lost connection hides whether COMMIT took effect, even if an earlier answer was lost too.
+    if (session.broken) {
+      return lastSent
+        ? new CommitUnknownError({ cause: error })
+        : new LedgerUnreachableError(this.lostMessage(), { cause: error });
+    }
+    const swallowed =
+      sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
+    return swallowed ? new TransactionAbortedError() : error;
+  }
+
+  private lostMessage(): string {
+    return `The connection to Postgres at ${this.pool.target} was lost before COMMIT; nothing was stored`;
+  }
+
+  /** In a method of its own: other calls change the state while this one waits. */
+  private hasEnded(): boolean {
+    return this.state === 'ended';
+  }
+
+  private openSession(method: string): Session {
+    if (this.state !== 'open' || this.session === undefined) {
+      throw new WrongCallOrderError(
+        `${method}() was called ${this.state === 'new' ? 'before the first claim of' : 'after the end of'} its transaction`,
+      );
+    }
+    return this.session;
+  }
+}
+
+function isEmpty({ releases, replies, outbox }: GroupWork): boolean {
+  return releases.length === 0 && replies.length === 0 && outbox.length === 0;
+}
+
+function keyName(scopeId: number, key: Buffer): string {
+  return `${scopeId}/${key.toString('latin1')}`;
+}
+
+function restoreValues({ scopeId, key, before }: Reclaimed): Parameter[] {
+  const columns = ['fingerprint', 'topic_id', 'partition', 'record_offset', 'attempts', 'finished_at'];
+  return [scopeId, key, ...columns.map((column) => before[column] ?? null)];
+}

@@ -1,0 +1,217 @@
+import { hash } from 'node:crypto';
+import { escapeIdentifier } from 'pg';
+
+/** A statement whose text never changes, so that Postgres may keep it prepared under its name. */
+export interface Statement {
+  /** Absent where statements are not to be prepared: behind a pooler that hands out another backend each time. */
+  readonly name?: string | undefined;
+  readonly text: string;
+}
+
+/** Longest name that Postgres keeps apart from others. */
+const MAX_NAME_BYTES = 63;
+
+/** Numbers by which `execution.state` is stored. */
+export const STATE_NUMBERS = { completed: 1, failed: 2, dead: 3, skipped: 4 } as const;
+
+/**
+ * Every statement of the ledger's daily work, for one schema. Parameters are described by the callers; all of them are
+ * typed in the text, so that nothing depends on how Postgres guesses.
+ */
+export type Statements = ReturnType<typeof createStatements>;
+
+export function createStatements(schema: string, prepare: boolean) {
+  const s = escapeIdentifier(schema);
+  const named = (name: string, text: string): Statement =>
+    prepare ? { name: statementName(schema, name, text), text } : { text };
+
+  // Taken alone, this is the end of a zombie: no row comes back once somebody else has the epoch. An update that waited
+  // for a row sees its newest version (READ COMMITTED), so a fence taken meanwhile is noticed.
+  const moveFence = `update ${s}.fence
+    set previous_offset = next_offset, next_offset = greatest(next_offset, $5::bigint)
+    where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int and epoch = $4::bigint`;
+
+  return {
+    findScope: named(
+      'find_scope',
+      `select id from ${s}.scope where consumer_group = $1::text and handler = $2::text`,
+    ),
+    addScope: named(
+      'add_scope',
+      `insert into ${s}.scope (consumer_group, handler) values ($1::text, $2::text)
+       on conflict (consumer_group, handler) do nothing`,
+    ),
+
+    // The epoch is drawn again in the update because values() was computed before the wait for the row.
+    takeFence: named(
+      'take_fence',
+      `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner)
+       values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text)
+       on conflict (scope_id, topic_id, partition) do update
+         set epoch = nextval('${s.replaceAll("'", "''")}.fence_epoch'), topic = excluded.topic, owner = excluded.owner,
+             taken_at = excluded.taken_at
+       returning epoch, next_offset`,
+    ),
+    // What an earlier topic of this name left behind comes along: nobody else will ever ask for it.
+    findUndispatched: named(
+      'find_undispatched',
+      `select id, topic, record_partition, key, value, headers from ${s}.outbox
+       where scope_id = $1::int and partition = $3::int and topic_id in (
+         select topic_id from ${s}.fence
+         where scope_id = $1::int and partition = $3::int and (topic_id = $2::uuid or topic = $4::text))
+       order by seq`,
+    ),
+    // An open transaction that updated the row is its xmax, and holds a lock on that transaction's id. A blocker of
+    // another kind (a table lock, a row lock taken by hand) is not ours to end and is not found.
+    endFenceHolder: named(
+      'end_fence_holder',
+      `select a.pid, pg_terminate_backend(a.pid) as ended
+       from ${s}.fence f
+       join pg_locks l on l.locktype = 'transactionid' and l.transactionid = f.xmax and l.mode = 'ExclusiveLock' and l.granted
+       join pg_stat_activity a on a.pid = l.pid
+       where f.scope_id = $1::int and f.topic_id = $2::uuid and f.partition = $3::int
+         and a.pid <> pg_backend_pid()
+         and a.usename = session_user
+         and a.datname = current_database()
+         and a.application_name = current_setting('application_name')
+         and a.application_name <> ''`,
+    ),
+
+    moveFence: named(
+      'move_fence',
+      `with moved as (${moveFence} returning 1)
+       select (select count(*) from moved)::int as moved, 0 as claimed, null::text as keys,
+         current_setting('synchronous_commit') as synchronous_commit`,
+    ),
+    // Keys arrive sorted: two transactions that claim the same keys in opposite orders would deadlock. They are only
+    // sent back if some were not inserted.
+    claim: named(
+      'claim',
+      `with moved as (${moveFence} returning 1),
+       claimed as (
+         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset)
+         select $1::int, w.key, ${STATE_NUMBERS.completed}, w.fingerprint, $2::uuid, $3::int, w.record_offset
+         from unnest($6::bytea[], $7::bigint[], $8::bigint[]) as w (key, fingerprint, record_offset)
+         where exists (select 1 from moved)
+         on conflict (scope_id, key) do nothing
+         returning key
+       ),
+       counted as (select count(*)::int as n from claimed)
+       select (select count(*) from moved)::int as moved, n as claimed,
+         case when n < cardinality($6::bytea[]) then (select string_agg(encode(key, 'hex'), ',') from claimed) end as keys,
+         current_setting('synchronous_commit') as synchronous_commit
+       from counted`,
+    ),
+    findExecutions: named(
+      'find_executions',
+      `select key, state, fingerprint, topic_id, partition, record_offset from ${s}.execution
+       where scope_id = $1::int and key = any ($2::bytea[])`,
+    ),
+    reclaim: named(
+      'reclaim',
+      `with before as (
+         select * from ${s}.execution
+         where scope_id = $1::int and key = $2::bytea and state = ${STATE_NUMBERS.failed} for update
+       )
+       update ${s}.execution e
+       set state = ${STATE_NUMBERS.completed}, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
+         record_offset = $6::bigint, attempts = 1, finished_at = clock_timestamp()
+       from before b
+       where e.scope_id = b.scope_id and e.key = b.key
+       returning b.fingerprint, b.topic_id, b.partition, b.record_offset, b.attempts, b.finished_at::text`,
+    ),
+    // The reverse of reclaim, within its transaction.
+    restoreFailed: named(
+      'restore_failed',
+      `update ${s}.execution
+       set state = ${STATE_NUMBERS.failed}, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
+         record_offset = $6::bigint, attempts = $7::int, finished_at = $8::timestamptz
+       where scope_id = $1::int and key = $2::bytea`,
+    ),
+
+    release: named(
+      'release',
+      `with rewound as (
+         update ${s}.fence set next_offset = greatest(previous_offset, $5::bigint)
+         where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int and epoch = $4::bigint
+       )
+       delete from ${s}.execution where scope_id = $1::int and key = any ($6::bytea[])`,
+    ),
+    // Bodies come as one run of bytes with their bounds: an array of bytea would travel as hex, twice the size.
+    addReplies: named(
+      'add_replies',
+      `insert into ${s}.reply (scope_id, key, body)
+       select w.scope_id, w.key, substring($5::bytea from w.start for w.length)
+       from unnest($1::int[], $2::bytea[], $3::int[], $4::int[]) as w (scope_id, key, start, length)
+       on conflict (scope_id, key) do update set body = excluded.body, created_at = excluded.created_at`,
+    ),
+    findReplies: named(
+      'find_replies',
+      `select key, body from ${s}.reply where scope_id = $1::int and key = any ($2::bytea[])`,
+    ),
+    forgetFailure: named(
+      'forget_failure',
+      `with forgotten as (delete from ${s}.failure where scope_id = $1::int and key = $2::bytea)
+       delete from ${s}.reply where scope_id = $1::int and key = $2::bytea`,
+    ),
+    addOutbox: named(
+      'add_outbox',
+      `insert into ${s}.outbox
+         (scope_id, topic_id, partition, id, topic, record_partition, key, value, headers)
+       select w.scope_id, w.topic_id, w.partition, w.id, w.topic, w.record_partition,
+         substring($13::bytea from w.key_start for w.key_length),
+         substring($13::bytea from w.value_start for w.value_length),
+         substring($13::bytea from w.headers_start for w.headers_length)
+       from unnest($1::int[], $2::uuid[], $3::int[], $4::uuid[], $5::text[], $6::int[],
+           $7::int[], $8::int[], $9::int[], $10::int[], $11::int[], $12::int[])
+         with ordinality as w (scope_id, topic_id, partition, id, topic, record_partition,
+           key_start, key_length, value_start, value_length, headers_start, headers_length, position)
+       order by w.position`,
+    ),
+    dropOutbox: named('drop_outbox', `delete from ${s}.outbox where id = any ($1::uuid[])`),
+
+    conclude: named(
+      'conclude',
+      `with moved as (${moveFence} returning 1),
+       written as (
+         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset, attempts)
+         select $1::int, $6::bytea, $7::smallint, $8::bigint, $2::uuid, $3::int, $9::bigint, $10::int
+         where exists (select 1 from moved)
+         on conflict (scope_id, key) do nothing
+         returning 1
+       )
+       select (select count(*) from moved)::int as moved, (select count(*) from written)::int as written`,
+    ),
+    failAgain: named(
+      'fail_again',
+      `update ${s}.execution
+       set fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int, record_offset = $6::bigint,
+         attempts = $7::int, finished_at = clock_timestamp()
+       where scope_id = $1::int and key = $2::bytea and state = ${STATE_NUMBERS.failed}`,
+    ),
+    addFailure: named(
+      'add_failure',
+      `insert into ${s}.failure (scope_id, key, error_name, error_message)
+       values ($1::int, $2::bytea, $3::text, $4::text)
+       on conflict (scope_id, key) do update
+         set error_name = excluded.error_name, error_message = excluded.error_message`,
+    ),
+    addDeadLetter: named(
+      'add_dead_letter',
+      `insert into ${s}.dead_letter
+         (scope_id, key, topic_id, topic, partition, record_offset, record_timestamp, reason, record_key, record_value, headers)
+       values ($1::int, $2::bytea, $3::uuid, $4::text, $5::int, $6::bigint, $7::bigint, $8::text, $9::bytea, $10::bytea, $11::bytea)
+       on conflict (scope_id, key) do nothing`,
+    ),
+  };
+}
+
+/**
+ * A prepared statement's name: unique per schema, and per text, because two versions of this library may share a pool.
+ */
+export function statementName(schema: string, name: string, text: string): string {
+  const digest = hash('sha1', text, 'hex').slice(0, 8);
+  const full = `${schema}.${name}.${digest}`;
+  if (Buffer.byteLength(full) <= MAX_NAME_BYTES) return full;
+  return `${hash('sha1', schema, 'hex').slice(0, 12)}.${name}.${digest}`;
+}

@@ -1,0 +1,68 @@
+import type { ClientBase } from 'pg';
+import { WrongCallOrderError } from '../errors/errors.js';
+import type { Session } from './session.js';
+
+/**
+ * The client of one handler's run: `query` as `pg` has it, bound to the transaction that also records the execution.
+ * After the transaction's end it rejects.
+ */
+export interface TransactionClient {
+  readonly query: ClientBase['query'];
+}
+
+export const endedMessage =
+  "A query was sent through a transaction's client after the transaction had ended: a promise is floating in the " +
+  'handler. Await every query before the handler returns.';
+
+const notBegunMessage =
+  "A query was sent through a transaction's client before the transaction had begun: claim first, then query.";
+
+const ownEndMessage = (command: string) =>
+  `A handler sent ${command.toUpperCase()} through its transaction's client. The transaction belongs to the library: it ` +
+  'commits when the handler returns and rolls back when it throws. Use a savepoint for a part that may fail.';
+
+/** Statements that would end the transaction under the library's feet; `rollback to` a savepoint is fine. */
+const TRANSACTION_END =
+  /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i;
+
+/** Where a transaction stands, as far as its client is concerned. */
+export type ClientGate = () => 'not begun' | 'ended' | Session;
+
+export function createTransactionClient(gate: ClientGate): TransactionClient {
+  const query = (...args: unknown[]): unknown => {
+    const session = gate();
+    if (session === 'ended') return refuse(args, new WrongCallOrderError(endedMessage));
+    if (session === 'not begun') return refuse(args, new WrongCallOrderError(notBegunMessage));
+    const command = TRANSACTION_END.exec(textOf(args[0]))?.[1];
+    if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
+    const result: unknown = Reflect.apply(session.client.query, session.client, args);
+    // A side branch: the caller's own promise is handed on as it is.
+    if (isThenable(result)) result.then(undefined, (error: unknown) => session.note(error));
+    return result;
+  };
+  return { query: query as ClientBase['query'] };
+}
+
+function textOf(config: unknown): string {
+  if (typeof config === 'string') return config;
+  const text = (config as { text?: unknown } | null | undefined)?.text;
+  return typeof text === 'string' ? text : '';
+}
+
+/** Tells the caller in the form it asked for: a callback, a query object's event, or a promise. */
+function refuse(args: readonly unknown[], error: Error): unknown {
+  const callback = args.find((argument) => typeof argument === 'function') as
+    ((error: Error) => void) | undefined;
+  if (callback !== undefined) return void callback(error);
+  const submittable = args[0] as
+    { submit?: unknown; handleError?: (error: Error) => void } | null | undefined;
+  if (typeof submittable?.submit === 'function' && typeof submittable.handleError === 'function') {
+    submittable.handleError(error);
+    return submittable;
+  }
+  return Promise.reject(error);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
+}

@@ -1,0 +1,31 @@
+import { systemClock, sleep } from '../../runtime/clock.js';
+
+const POLL_MS = 20;
+
+/** Resolves as soon as `condition` holds; rejects with `what` if it has not within `milliseconds`. */
+export async function eventually(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  milliseconds = 30_000,
+): Promise<void> {
+  const deadline = systemClock.monotonic() + milliseconds;
+  while (!(await condition())) {
+    if (systemClock.monotonic() > deadline) throw new Error(`Not within ${milliseconds} ms: ${what}`);
+    await sleep(systemClock, POLL_MS);
+  }
+}
+
+/** Settles as `promise` does, or rejects with `what` after `milliseconds`. */
+export async function within<T>(what: string, promise: Promise<T>, milliseconds: number): Promise<T> {
+  const settled = new AbortController();
+  try {
+    return await Promise.race([
+      promise,
+      sleep(systemClock, milliseconds, settled.signal).then(() => {
+        throw new Error(`Not within ${milliseconds} ms: ${what}`);
+      }),
+    ]);
+  } finally {
+    settled.abort();
+  }
+}

@@ -1,0 +1,31 @@
+import { describeConclusions } from './ledger-conclusions.contract.js';
+import { describeFences } from './ledger-fences.contract.js';
+import { describeOutbox } from './ledger-outbox.contract.js';
+import { describeTransactions } from './ledger-transactions.contract.js';
+import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
+
+/** What every `Ledger` must do, whatever it stores in. Call it from a test file, with the runner's own functions. */
+export function describeLedgerContract(
+  name: string,
+  runner: ContractRunner,
+  setup: LedgerContractSetup,
+): void {
+  runner.describe(`${name} keeps the ledger's contract`, () => {
+    let world: LedgerContractWorld | undefined;
+    runner.beforeEach(async () => {
+      world = await setup();
+    });
+    runner.afterEach(async () => {
+      await world?.dispose();
+      world = undefined;
+    });
+    const current = () => {
+      if (world === undefined) throw new Error('No test is running');
+      return world;
+    };
+    describeTransactions(runner, current);
+    describeFences(runner, current);
+    describeOutbox(runner, current);
+    describeConclusions(runner, current);
+  });
+}

@@ -1,0 +1,111 @@
+import type {
+  DeadLetterToStore,
+  ExecutionState,
+  KnownExecution,
+  Lane,
+  OutboxRecord,
+  Scope,
+} from '../execution/ledger.js';
+import { InMemoryLocks } from './in-memory-locks.js';
+
+export interface StoredExecution extends KnownExecution {
+  readonly scope: Scope;
+  readonly key: Buffer;
+  readonly state: ExecutionState;
+  readonly attempts: number;
+  readonly error: { readonly name: string; readonly message: string } | null;
+}
+
+export interface StoredFence {
+  readonly lane: Lane;
+  readonly nextOffset: bigint;
+  /** Where it stood before its last move: a release goes back no further. */
+  readonly previousOffset: bigint;
+  readonly epoch: bigint;
+}
+
+export interface StoredDeadLetter extends DeadLetterToStore {
+  readonly lane: Lane;
+  readonly executionKey: Buffer;
+  readonly offset: bigint;
+}
+
+export interface StoredOutboxRecord {
+  readonly lane: Lane;
+  readonly record: OutboxRecord;
+}
+
+/** A row that a handler wrote through its transaction's client. */
+export interface StoredRow {
+  readonly table: string;
+  readonly row: unknown;
+}
+
+/**
+ * The database behind one or more `InMemoryLedger`s: what it holds is committed, and outlives the ledgers that wrote it,
+ * as processes come and go. Tests read it; only ledgers write.
+ */
+export class InMemoryLedgerStore {
+  readonly executions = new Map<string, StoredExecution>();
+  readonly fences = new Map<string, StoredFence>();
+  readonly replies = new Map<string, Buffer>();
+  readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** By id, in the order of their commits. */
+  readonly outbox = new Map<string, StoredOutboxRecord>();
+  /** Append-only. */
+  readonly rows: StoredRow[] = [];
+  readonly locks = new InMemoryLocks();
+  private lastEpoch = 0n;
+  private readonly onDisconnect = new Set<() => void>();
+  private away = false;
+
+  /** `true` between `disconnect` and `reconnect`. */
+  get unreachable(): boolean {
+    return this.away;
+  }
+
+  /** The database goes away: open transactions roll back, and everything rejects until `reconnect`. */
+  disconnect(): void {
+    this.away = true;
+    for (const listener of [...this.onDisconnect]) listener();
+  }
+
+  reconnect(): void {
+    this.away = false;
+  }
+
+  /** Rows that handlers wrote to `table`, in the order of their commits. */
+  rowsOf(table: string): unknown[] {
+    return this.rows.filter((row) => row.table === table).map(({ row }) => row);
+  }
+
+  /** For ledgers: an epoch that was never used. */
+  nextEpoch(): bigint {
+    return ++this.lastEpoch;
+  }
+
+  /** For transactions: to be told when the database goes away. Returns how to stop that. */
+  whenDisconnected(listener: () => void): () => void {
+    this.onDisconnect.add(listener);
+    return () => this.onDisconnect.delete(listener);
+  }
+}
+
+export function executionName(scope: Scope, key: Buffer): string {
+  return JSON.stringify([scope.group, scope.handler, key.toString('latin1')]);
+}
+
+export function laneName({ scope, topicId, partition }: Lane): string {
+  return JSON.stringify([scope.group, scope.handler, topicId, partition]);
+}
+
+/** What the port tells of an execution. */
+export function knownExecution({
+  state,
+  fingerprint,
+  topicId,
+  partition,
+  offset,
+}: StoredExecution): KnownExecution {
+  return { state, fingerprint, topicId, partition, offset };
+}

@@ -1,0 +1,262 @@
+import {
+  ConnectionClosedError,
+  FencedError,
+  LedgerUnreachableError,
+  WrongCallOrderError,
+} from '../errors/errors.js';
+import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
+import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import {
+  executionName,
+  InMemoryLedgerStore,
+  knownExecution,
+  laneName,
+  type StoredExecution,
+} from './in-memory-ledger-store.js';
+import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
+
+/** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
+const PATIENCE = 5_000;
+const MAX_WAITS = 12;
+/** Milliseconds until dispatched records are dropped from the outbox. */
+const DISPATCH_DELAY = 20;
+
+export interface InMemoryLedgerOptions {
+  /** The database; give several ledgers the same one to play several processes. Default: one of its own. */
+  readonly store?: InMemoryLedgerStore | undefined;
+  readonly clock?: Clock | undefined;
+}
+
+/**
+ * The ledger without Postgres, for tests. Rows lock, wait and roll back as they do there; every call takes two turns of
+ * the clock's `setImmediate`, so that a scheduler may put anything in between.
+ */
+export class InMemoryLedger implements Ledger {
+  readonly store: InMemoryLedgerStore;
+  private readonly clock: Clock;
+  private readonly transactions = new Set<InMemoryTransaction>();
+  private readonly dispatched = new Set<string>();
+  private dispatchTimer: Timer | undefined;
+  private lostAnswer: { readonly stored: boolean } | undefined;
+  private state: 'new' | 'open' | 'closed' = 'new';
+
+  constructor({ store = new InMemoryLedgerStore(), clock = systemClock }: InMemoryLedgerOptions = {}) {
+    this.store = store;
+    this.clock = clock;
+  }
+
+  async open(): Promise<void> {
+    if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
+    await this.reach();
+    this.state = 'open';
+  }
+
+  async close(): Promise<void> {
+    if (this.state !== 'open') return;
+    this.dropDispatched();
+    this.crash();
+  }
+
+  async ping(): Promise<void> {
+    this.check();
+    await this.reach();
+  }
+
+  async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
+    this.check();
+    await this.reach();
+    const name = laneName(lane);
+    const taker = {};
+    await this.lockFence(name, taker, confirm);
+    const epoch = this.store.nextEpoch();
+    const before = this.store.fences.get(name);
+    const nextOffset = before?.nextOffset ?? 0n;
+    this.store.fences.set(name, { lane, epoch, nextOffset, previousOffset: before?.previousOffset ?? 0n });
+    const undispatched = [...this.store.outbox.values()].filter(
+      (stored) => isLeftTo(lane, stored.lane) && !this.dispatched.has(stored.record.id),
+    );
+    this.store.locks.release(name, taker);
+    await this.turn();
+    return { fence: { lane, epoch, nextOffset }, undispatched: undispatched.map(({ record }) => record) };
+  }
+
+  transaction(): InMemoryTransaction {
+    this.check();
+    const host: InMemoryTransactionHost = {
+      store: this.store,
+      turn: () => this.turn(),
+      takeLostAnswer: () => {
+        const lostAnswer = this.lostAnswer;
+        this.lostAnswer = undefined;
+        return lostAnswer;
+      },
+      ended: (transaction) => this.transactions.delete(transaction),
+    };
+    const transaction = new InMemoryTransaction(host);
+    this.transactions.add(transaction);
+    return transaction;
+  }
+
+  async findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>> {
+    this.check();
+    await this.reach();
+    const found = new Map<string, Buffer>();
+    for (const key of keys) {
+      const body = this.store.replies.get(executionName(scope, key));
+      if (body !== undefined) found.set(key.toString('latin1'), Buffer.from(body));
+    }
+    await this.turn();
+    return found;
+  }
+
+  async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
+    this.check();
+    await this.reach();
+    const { lane, epoch } = conclusion.fence;
+    const { locks, fences, executions } = this.store;
+    const lock = {};
+    const forget = this.store.whenDisconnected(() => locks.cancel(lock, unreachable()));
+    const key = executionName(lane.scope, conclusion.execution.key);
+    try {
+      await locks.acquire(laneName(lane), lock);
+      const fence = fences.get(laneName(lane));
+      if (fence === undefined || fence.epoch !== epoch) {
+        throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
+      }
+      await locks.acquire(key, lock);
+      const past = conclusion.execution.offset + 1n;
+      const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
+      fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+      const known = executions.get(key);
+      if (known !== undefined) {
+        if (isAt(known, conclusion)) return undefined;
+        if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
+      }
+      this.write(key, conclusion);
+      return undefined;
+    } finally {
+      forget();
+      locks.releaseAll(lock);
+      await this.turn();
+    }
+  }
+
+  markDispatched(ids: readonly string[]): void {
+    if (this.state !== 'open') return;
+    for (const id of ids) this.dispatched.add(id);
+    this.scheduleDrop();
+  }
+
+  /** The process dies: open transactions roll back, nothing noted is done any more, every later call rejects. */
+  crash(): void {
+    this.state = 'closed';
+    this.clock.clearTimeout(this.dispatchTimer);
+    for (const transaction of [...this.transactions]) transaction.break();
+  }
+
+  /** The answer to this ledger's next COMMIT is lost, after or before it took effect. */
+  loseNextCommitAnswer(stored: boolean): void {
+    this.lostAnswer = { stored };
+  }
+
+  private write(name: string, conclusion: Conclusion): void {
+    const { fence, execution, state, attempts, error, reply, deadLetter, outbox } = conclusion;
+    const { lane } = fence;
+    const { scope, topicId, partition } = lane;
+    const { fingerprint, offset } = execution;
+    const key = Buffer.from(execution.key);
+    this.store.executions.set(name, {
+      scope,
+      key,
+      state,
+      fingerprint,
+      topicId,
+      partition,
+      offset,
+      attempts,
+      error,
+    });
+    if (reply !== null) this.store.replies.set(name, Buffer.from(reply));
+    if (deadLetter !== null) {
+      this.store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
+    }
+    if (outbox !== null) this.store.outbox.set(outbox.id, { lane, record: outbox });
+  }
+
+  /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */
+  private async lockFence(name: string, taker: object, confirm: () => Promise<boolean>): Promise<void> {
+    const { locks } = this.store;
+    for (let wait = 1; ; wait++) {
+      let timedOut = false;
+      const timer = this.clock.setTimeout(() => {
+        timedOut = true;
+        locks.cancel(taker, unreachable());
+      }, PATIENCE);
+      const forget = this.store.whenDisconnected(() => locks.cancel(taker, unreachable()));
+      try {
+        await locks.acquire(name, taker);
+        return;
+      } catch (error) {
+        if (!timedOut) throw error;
+        if (wait === MAX_WAITS) {
+          throw new LedgerUnreachableError(`The fence ${name} is held by another transaction`, {
+            cause: error,
+          });
+        }
+      } finally {
+        this.clock.clearTimeout(timer);
+        forget();
+      }
+      const confirmed = await confirm().catch(() => false);
+      const holder = locks.holderOf(name);
+      if (confirmed && holder instanceof InMemoryTransaction) holder.break();
+    }
+  }
+
+  private scheduleDrop(): void {
+    this.dispatchTimer ??= this.clock.setTimeout(() => this.dropDispatched(), DISPATCH_DELAY);
+  }
+
+  private dropDispatched(): void {
+    this.dispatchTimer = undefined;
+    if (this.store.unreachable) {
+      if (this.state === 'open') this.scheduleDrop();
+      return;
+    }
+    for (const id of this.dispatched) this.store.outbox.delete(id);
+    this.dispatched.clear();
+  }
+
+  /** The way to the database. */
+  private async reach(): Promise<void> {
+    await this.turn();
+    if (this.store.unreachable) throw unreachable();
+  }
+
+  private turn(): Promise<void> {
+    return new Promise((resolve) => this.clock.setImmediate(resolve));
+  }
+
+  private check(): void {
+    if (this.state === 'new') throw new WrongCallOrderError('The ledger is used before it was opened');
+    if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
+  }
+}
+
+function unreachable(): LedgerUnreachableError {
+  return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
+}
+
+/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
+function isLeftTo(lane: Lane, left: Lane): boolean {
+  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
+  return (
+    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
+  );
+}
+
+function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
+  return (
+    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
+  );
+}

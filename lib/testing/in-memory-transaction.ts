@@ -1,0 +1,282 @@
+import {
+  CommitUnknownError,
+  FencedError,
+  LedgerUnreachableError,
+  TransactionAbortedError,
+  WrongCallOrderError,
+} from '../errors/errors.js';
+import type {
+  ClaimVerdict,
+  ExecutionClaim,
+  Fence,
+  GroupWork,
+  LaneClaim,
+  LedgerTransaction,
+  Release,
+} from '../execution/ledger.js';
+import {
+  executionName,
+  knownExecution,
+  laneName,
+  type InMemoryLedgerStore,
+  type StoredExecution,
+  type StoredFence,
+  type StoredRow,
+} from './in-memory-ledger-store.js';
+
+/** What a handler writes with. Rows show up in the store once, and only if, the transaction commits. */
+export interface InMemoryTransactionClient {
+  insert(table: string, row: unknown): Promise<void>;
+  /** A statement that fails: rejects with `error`, and the transaction can only roll back from then on, as in Postgres. */
+  fail(error: Error): Promise<never>;
+}
+
+/** What a ledger lends its transactions. */
+export interface InMemoryTransactionHost {
+  readonly store: InMemoryLedgerStore;
+  /** One way of a message between process and database; lets others go first. */
+  turn(): Promise<void>;
+  /** How the answer to the next COMMIT gets lost, if it does; asked once per commit. */
+  takeLostAnswer(): { readonly stored: boolean } | undefined;
+  ended(transaction: InMemoryTransaction): void;
+}
+
+const unreachable = () =>
+  new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
+
+export class InMemoryTransaction implements LedgerTransaction {
+  readonly client: InMemoryTransactionClient = {
+    insert: (table, row) => this.write({ table, row }),
+    fail: async (error) => {
+      await this.enter();
+      this.aborted = true;
+      throw error;
+    },
+  };
+  private state: 'new' | 'open' | 'ended' = 'new';
+  private lost = false;
+  private aborted = false;
+  private working: Promise<unknown> = Promise.resolve();
+  private readonly executions = new Map<string, StoredExecution>();
+  /** Failed executions that were taken over, as they were. */
+  private readonly reclaimed = new Map<string, StoredExecution>();
+  private readonly fences = new Map<string, StoredFence>();
+  private readonly rows: StoredRow[] = [];
+  private readonly forgetDisconnect: () => void;
+
+  constructor(private readonly host: InMemoryTransactionHost) {
+    this.forgetDisconnect = host.store.whenDisconnected(() => this.break());
+  }
+
+  get broken(): boolean {
+    return this.lost;
+  }
+
+  claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
+    return this.inTurn(() => this.claimNow(claim));
+  }
+
+  reclaim(fence: Fence, execution: ExecutionClaim): Promise<void> {
+    return this.inTurn(() => this.reclaimNow(fence, execution));
+  }
+
+  async commit(work: GroupWork): Promise<void> {
+    if (this.state === 'new') {
+      this.end();
+      if (work.releases.length + work.replies.length + work.outbox.length === 0) return;
+      throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
+    }
+    if (this.lost) throw unreachable();
+    if (this.state === 'ended')
+      throw new WrongCallOrderError('commit() was called after the end of its transaction');
+    this.state = 'ended';
+    try {
+      await this.host.turn();
+      if (this.lost) throw unreachable();
+      if (this.aborted) throw new TransactionAbortedError();
+      for (const release of work.releases) this.release(release);
+      const lostAnswer = this.host.takeLostAnswer();
+      if (lostAnswer?.stored ?? true) this.apply(work);
+      if (lostAnswer !== undefined) {
+        this.lost = true;
+        throw new CommitUnknownError();
+      }
+    } finally {
+      this.end();
+    }
+    await this.host.turn();
+  }
+
+  async rollback(): Promise<void> {
+    if (this.state === 'ended') return;
+    this.end();
+    await this.host.turn();
+  }
+
+  /** Ends the transaction from outside: its connection is gone. */
+  break(): void {
+    this.lost = true;
+    if (this.state !== 'ended') this.end();
+  }
+
+  private async claimNow({ fence, advanceTo, executions }: LaneClaim): Promise<ClaimVerdict[]> {
+    if (this.lost) throw unreachable();
+    if (this.ended()) throw new WrongCallOrderError('claim() was called after the end of its transaction');
+    const name = laneName(fence.lane);
+    if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
+    this.state = 'open';
+    return this.guarded(async () => {
+      await this.host.store.locks.acquire(name, this);
+      const stored = this.host.store.fences.get(name);
+      if (stored === undefined || stored.epoch !== fence.epoch) {
+        throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
+      }
+      const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
+      this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
+      const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
+      for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
+        verdicts.set(execution, await this.claimKey(fence, execution));
+      }
+      return executions.map((execution) => verdicts.get(execution)!);
+    });
+  }
+
+  private async claimKey({ lane }: Fence, execution: ExecutionClaim): Promise<ClaimVerdict> {
+    const { locks, executions } = this.host.store;
+    const name = executionName(lane.scope, execution.key);
+    const own = this.executions.get(name);
+    if (own !== undefined) return knownExecution(own);
+    await locks.acquire(name, this);
+    const known = executions.get(name);
+    if (known !== undefined) {
+      locks.release(name, this);
+      return knownExecution(known);
+    }
+    this.executions.set(name, completed(lane, execution));
+    return 'claimed';
+  }
+
+  private async reclaimNow({ lane }: Fence, execution: ExecutionClaim): Promise<void> {
+    if (this.state !== 'open')
+      throw new WrongCallOrderError('reclaim() was called outside of its transaction');
+    await this.guarded(async () => {
+      const name = executionName(lane.scope, execution.key);
+      await this.host.store.locks.acquire(name, this);
+      const known = this.host.store.executions.get(name);
+      if (known?.state !== 'failed' || this.executions.has(name)) {
+        throw new LedgerUnreachableError(
+          'Another transaction took the failed execution over first; try again',
+        );
+      }
+      this.reclaimed.set(name, known);
+      this.executions.set(name, completed(lane, execution));
+    });
+  }
+
+  private release({ fence, keys, nextOffset }: Release): void {
+    const lane = laneName(fence.lane);
+    const moved = this.fences.get(lane);
+    if (moved === undefined)
+      throw new WrongCallOrderError('A lane was released that this transaction did not claim');
+    for (const key of keys) {
+      const name = executionName(fence.lane.scope, key);
+      if (!this.executions.delete(name)) {
+        throw new WrongCallOrderError('A key was released that this transaction did not claim');
+      }
+      this.reclaimed.delete(name);
+    }
+    const { previousOffset } = moved;
+    this.fences.set(lane, {
+      ...moved,
+      nextOffset: nextOffset > previousOffset ? nextOffset : previousOffset,
+    });
+  }
+
+  private apply({ replies, outbox }: GroupWork): void {
+    const { store } = this.host;
+    for (const [name, fence] of this.fences) store.fences.set(name, fence);
+    for (const [name, execution] of this.executions) store.executions.set(name, execution);
+    // A failure that was taken over is history; its error reply must not answer for the new run.
+    for (const name of this.reclaimed.keys()) store.replies.delete(name);
+    for (const { scope, key, body } of replies) {
+      store.replies.set(executionName(scope, key), Buffer.from(body));
+    }
+    for (const { lane, record } of outbox) store.outbox.set(record.id, { lane, record });
+    store.rows.push(...this.rows);
+  }
+
+  private async write(row: StoredRow): Promise<void> {
+    await this.enter();
+    this.rows.push(row);
+    await this.host.turn();
+  }
+
+  /** A statement of the handler on its way to the database. */
+  private async enter(): Promise<void> {
+    if (this.state === 'new') {
+      throw new WrongCallOrderError("A transaction's client was used before the first claim");
+    }
+    if (this.state === 'ended' && !this.lost) {
+      throw new WrongCallOrderError(
+        "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await " +
+          'every call before the handler returns.',
+      );
+    }
+    await this.host.turn();
+    if (this.lost) throw unreachable();
+    if (this.aborted) throw new Error('The transaction is aborted: statements are ignored until its end');
+  }
+
+  /** Work whose failure is the end of the transaction. */
+  private async guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      await this.host.turn();
+      if (this.lost || this.host.store.unreachable) {
+        this.lost = true;
+        throw unreachable();
+      }
+      if (this.aborted) throw new TransactionAbortedError();
+      const result = await work();
+      await this.host.turn();
+      if (this.lost) throw unreachable();
+      return result;
+    } catch (error) {
+      this.end();
+      throw error;
+    }
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.working.then(work);
+    this.working = result.catch(() => undefined);
+    return result;
+  }
+
+  /** In a method of its own: other calls change the state while one waits. */
+  private ended(): boolean {
+    return this.state === 'ended';
+  }
+
+  private end(): void {
+    this.state = 'ended';
+    this.forgetDisconnect();
+    this.host.store.locks.cancel(this, unreachable());
+    this.host.store.locks.releaseAll(this);
+    this.host.ended(this);
+  }
+}
+
+function completed(lane: Fence['lane'], { key, fingerprint, offset }: ExecutionClaim): StoredExecution {
+  const { scope, topicId, partition } = lane;
+  return {
+    scope,
+    key: Buffer.from(key),
+    state: 'completed',
+    fingerprint,
+    topicId,
+    partition,
+    offset,
+    attempts: 1,
+    error: null,
+  };
+}

@@ -1,0 +1,32 @@
+/** What the client's errors say; tests use the same functions. */
+export const clientMessages = {
+  noConsumer: () => 'No consumer initialized. Please, call the "connect" method first.',
+  noProducer: () => 'No producer initialized. Please, call the "connect" method first.',
+  notInitialized: () => 'Not initialized. Please call the "connect" method first.',
+  eventsUnsupported: () =>
+    'Method is not supported for Kafka client: subscribe to "status", or use the driver\'s "consumer" and "producer"',
+  closedWhileWaiting: (topic: string) => `The client was closed before the reply to "${topic}" arrived`,
+  closedBeforeSent: () => 'The client was closed before the message was sent',
+  closedWhileConnecting: () => 'The client was closed while it was connecting',
+  producerOnly: (topic: string) =>
+    `send() to "${topic}" needs a consumer for the reply, which "producerOnlyMode" rules out. Use emit(), or a client ` +
+    'without that option.',
+  notSubscribed: (topic: string, replyTopic: string) =>
+    `The client consumer did not subscribe to the corresponding reply topic (${replyTopic}). Call ` +
+    `subscribeToResponseOf('${topic}') before connect() and before the first emit() or send(), for example in ` +
+    'onModuleInit().',
+  subscribedLate: (replyTopic: string) =>
+    `"${replyTopic}" was subscribed to after connect(); it counts from the next close() and connect()`,
+  unassigned: (replyTopic: string, milliseconds: number) =>
+    `No partition of the reply topic "${replyTopic}" was assigned within requestTimeout (${milliseconds} ms): the ` +
+    "client's group is still rebalancing. The request was not sent.",
+  partitionMissing: (replyTopic: string, count: number | undefined) =>
+    `No partition of the reply topic "${replyTopic}" was assigned to this client: ` +
+    (count === undefined
+      ? 'all its partitions are'
+      : `its ${count} partition${count === 1 ? ' is' : 's are'}`) +
+    ` held by other clients of its group. Add partitions to "${replyTopic}", at least one for each running client, or ` +
+    'run fewer clients.',
+  invalidPattern: (pattern: string) =>
+    `${pattern} is not the name of a topic. Use a string of 1 to 249 letters, digits, ".", "_" or "-".`,
+};

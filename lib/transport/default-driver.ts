@@ -1,0 +1,10 @@
+import type { KafkaConfig } from 'kafkajs';
+import type { KafkaDriver } from '../driver/driver.js';
+import { KafkajsDriver } from '../driver/kafkajs/kafkajs-driver.js';
+import type { Clock } from '../runtime/clock.js';
+import type { Log } from '../runtime/log.js';
+
+/** The driver of a transport that was given none: kafkajs under the user's own client options. */
+export function createDefaultDriver(config: KafkaConfig, clock: Clock, log: Log): KafkaDriver {
+  return new KafkajsDriver(config, clock, log);
+}

@@ -1,0 +1,22 @@
+import { KafkaRetriableException } from '@nestjs/microservices';
+import type { FailureClass } from '../consumption/decision.js';
+import { FencedError, IdempotencyKeyError, KeyReusedError, StaleMemberError } from '../errors/errors.js';
+import { isInfrastructureError } from '../errors/infrastructure.js';
+import { KafkaTerminalException } from './kafka-terminal.exception.js';
+
+/** What a thrown thing is; safe on anything. */
+export function classifyFailure(error: unknown): FailureClass {
+  if (error instanceof FencedError || error instanceof StaleMemberError) return 'fenced';
+  if (error instanceof KafkaTerminalException) return 'terminal';
+  if (error instanceof IdempotencyKeyError || error instanceof KeyReusedError) return 'terminal';
+  if (error instanceof KafkaRetriableException) return 'retriable-request';
+  return isInfrastructureError(error) ? 'infrastructure' : 'retryable';
+}
+
+/** The `dlt-reason` of a terminal failure. */
+export function terminalReason(error: unknown): string {
+  if (error instanceof KafkaTerminalException) return error.reason;
+  if (error instanceof KeyReusedError) return 'key-reused';
+  if (error instanceof IdempotencyKeyError) return error.reason;
+  return 'terminal';
+}

@@ -1,0 +1,14 @@
+import { ClientKafkaProxy } from './client-kafka.proxy.js';
+import type { ClientOptions } from './client.options.js';
+
+/** An entry for `ClientsModule.register()`, with this library's own options typed. */
+export interface KafkaClientEntry {
+  name: string | symbol;
+  customClass: typeof ClientKafkaProxy;
+  options: ClientOptions;
+}
+
+/** `ClientsModule.register([kafkaClient('ORDERS', { client: { brokers } })])`; `name` is the injection token. */
+export function kafkaClient(name: string | symbol, options: ClientOptions): KafkaClientEntry {
+  return { name, customClass: ClientKafkaProxy, options };
+}

@@ -1,0 +1,41 @@
+import type { KafkaOptions } from '@nestjs/microservices';
+import type { RetryPolicy } from '../consumption/retry-policy.js';
+import type { KafkaDriver } from '../driver/driver.js';
+import type { KafkaRecord } from '../messages/record.js';
+import type { Clock } from '../runtime/clock.js';
+
+type NestOptions = NonNullable<KafkaOptions['options']>;
+
+/** Where dead letters go: `true` = `<topic>.dlt`, a topic for all, or a topic per record. */
+export type DeadLetterOption = boolean | string | { topic: string | ((record: KafkaRecord) => string) };
+
+/** Nest's Kafka options and this library's own. Times are milliseconds. */
+export interface KafkaTransportOptions extends NestOptions {
+  /** The Kafka client. Default: kafkajs, configured by `client`, `consumer`, `producer`. */
+  driver?: KafkaDriver;
+  /** Partitions worked on at once in this process. Default 8, or `run.partitionsConsumedConcurrently` if given. */
+  concurrency?: number;
+  /** Bounds of a transaction that consecutive records share; `false` = one record each. Default 64 records, 10 ms. */
+  groupCommit?: { maxRecords?: number; maxMillis?: number } | false;
+  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter. */
+  retry?: Partial<RetryPolicy>;
+  /**
+   * After the last attempt: `dead-letter` gives the record up, `block` tries for ever.
+   * Default: `dead-letter` for durable handlers or with `deadLetter`, else `block`.
+   */
+  onExhausted?: 'dead-letter' | 'block';
+  /** Publish dead letters. Default: off. A durable handler's dead record is in the ledger either way. */
+  deadLetter?: DeadLetterOption;
+  /** A handler that takes longer has failed, and its `context.signal` aborts. Default: none. */
+  handlerTimeout?: number;
+  /** Longest wait of a `send()` for a reply. Default 30 000. */
+  requestTimeout?: number;
+  /** How long `close()` lets handlers finish. Default 10 000. */
+  shutdownTimeout?: number;
+  /** How long an unfinished reply stream holds back the offset of its request. Default 30 000. */
+  streamOffsetTimeout?: number;
+  /** Create missing topics and reply topics before subscribing. Default: `consumer.allowAutoTopicCreation`, else true. */
+  provision?: boolean;
+  /** Time, timers, randomness and ids; for tests. */
+  clock?: Clock;
+}

@@ -1,0 +1,117 @@
+import { KafkaRetriableException, type MessageHandler } from '@nestjs/microservices';
+import { isObservable, type Observable } from 'rxjs';
+import { succeeded, type Attempt, type AttemptResult, type DeliveryHandler } from '../consumption/attempt.js';
+import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
+import { KafkaTerminalException } from './kafka-terminal.exception.js';
+import { ReplyWriter } from './reply-writer.js';
+import type { EncodedReply } from '../messages/reply.js';
+import type { ReplyPacket } from '../messages/packets.js';
+
+/** What a handler is called with, made anew for each attempt. */
+export interface HandlerCall {
+  readonly data: unknown;
+  readonly context: KafkaDeliveryContext;
+}
+
+export interface NestDeliveryHandlerPorts {
+  /** Parses the record; may reject, if the user's deserializer does. */
+  open(attempt: Attempt): HandlerCall | Promise<HandlerCall>;
+  encode(packet: ReplyPacket, index?: number): EncodedReply | Promise<EncodedReply>;
+  /** Wraps a run in Nest's processing hooks. */
+  hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T>;
+  /** Resolves with `false` if the promise did not settle within `streamOffsetTimeout`. */
+  withinStreamTimeout(ended: Promise<void>): Promise<boolean>;
+  onStreamTimeout(name: string): void;
+}
+
+/** Runs a Nest handler (its guards, interceptors, pipes and filters included) for the engine. */
+export class NestDeliveryHandler implements DeliveryHandler {
+  constructor(
+    public name: string,
+    private readonly callback: MessageHandler,
+    private readonly ports: NestDeliveryHandlerPorts,
+  ) {}
+
+  async run(attempt: Attempt): Promise<AttemptResult> {
+    let opened: HandlerCall;
+    try {
+      const call = this.ports.open(attempt);
+      opened = call instanceof Promise ? await call : call;
+    } catch (cause) {
+      const error = new KafkaTerminalException('The record could not be deserialized', 'undecodable');
+      error.cause = cause;
+      return this.failure(attempt, error);
+    }
+    const { data, context } = opened;
+    return this.ports.hooked(context, async () => {
+      try {
+        const result: unknown = await this.callback(data, context);
+        if (attempt.replayed) return this.replay(attempt, attempt.replayed);
+        if (attempt.delivery.kind === 'request') return await this.answer(attempt, result);
+        if (isObservable(result)) await completed(result);
+        return succeeded;
+      } catch (error) {
+        return this.failure(attempt, error);
+      }
+    });
+  }
+
+  private replay(attempt: Attempt, replies: readonly EncodedReply[]): AttemptResult {
+    if (attempt.delivery.kind === 'request') for (const reply of replies) attempt.reply(reply);
+    return succeeded;
+  }
+
+  /** Replies each value. Resolves at the first, or at the end where the replies wait for a commit anyway. */
+  private answer(attempt: Attempt, result: unknown): Promise<AttemptResult> {
+    const writer = new ReplyWriter(attempt, this.ports.encode);
+    if (!isObservable(result))
+      return writer
+        .value(result)
+        .end()
+        .then(() => succeeded);
+    return new Promise((resolve) => {
+      let resolved = false;
+      const ended = new Promise<void>((end) => {
+        result.subscribe({
+          next: (value) => {
+            writer.value(value);
+            if (resolved || attempt.resource) return;
+            resolved = true;
+            attempt.streaming = this.streaming(ended);
+            resolve(succeeded);
+          },
+          error: (error: unknown) => {
+            if (resolved) return void writer.error(answerOf(error)).then(end);
+            void this.failure(attempt, error).then(resolve).then(end);
+          },
+          complete: () => void writer.end().then(() => (resolve(succeeded), end())),
+        });
+      });
+    });
+  }
+
+  /** A stream that goes on for long must not hold the partition's offset back for ever. */
+  private async streaming(ended: Promise<void>): Promise<void> {
+    if (!(await this.ports.withinStreamTimeout(ended))) this.ports.onStreamTimeout(this.name);
+  }
+
+  private async failure(attempt: Attempt, error: unknown): Promise<AttemptResult> {
+    if (attempt.delivery.kind === 'event') return { failed: true, error };
+    const answer = await this.ports.encode({ err: answerOf(error), isDisposed: true });
+    return { failed: true, error, answer };
+  }
+}
+
+/** Exceptions that reach the transport as themselves are answered as Nest answers others. */
+function answerOf(error: unknown): unknown {
+  if (error instanceof KafkaTerminalException || error instanceof KafkaRetriableException) {
+    return { status: 'error', message: error.message };
+  }
+  return error;
+}
+
+function completed(stream: Observable<unknown>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.subscribe({ error: reject, complete: resolve });
+  });
+}

@@ -1,0 +1,207 @@
+import { ReplyTimeoutError } from '../errors/errors.js';
+import { CORRELATION_ID_HEADER } from '../messages/nest-headers.js';
+import { replyIndex, type ReplyPacket } from '../messages/packets.js';
+import { headerValue, type KafkaRecord } from '../messages/record.js';
+import type { Clock, Timer } from '../runtime/clock.js';
+import { isPromise } from '../runtime/is-promise.js';
+import type { Log } from '../runtime/log.js';
+
+/** What a request tells the registry before it is sent. */
+export interface RequestEntry {
+  readonly correlationId: string;
+  /** The request's topic, for error messages. */
+  readonly topic: string;
+  /** Where its reply must come from; a reply from another topic is forged. */
+  readonly replyTopic: string;
+  /** Called in order: once per value, and for the end or the error, after which it is never called again. */
+  readonly callback: (packet: ReplyPacket) => void;
+  /** Makes the error of a timeout. Default: `ReplyTimeoutError`. */
+  readonly timeoutError?: (() => Error) | undefined;
+}
+
+/** Replies that reached nobody, since the client was made. */
+export interface UnclaimedReplies {
+  /** To a request that had ended already: answered before, timed out, or unsubscribed. */
+  late: number;
+  /** To no request that is remembered, for example one of an earlier process, or without a correlation id. */
+  unknown: number;
+  /** From another topic than the one the request named. */
+  forged: number;
+}
+
+interface Pending extends RequestEntry {
+  deadline: number;
+  nextIndex: number;
+  /** Set while a deserializer that returns promises is at work on earlier replies. */
+  earlier: Promise<void> | undefined;
+}
+
+/** Correlation ids that are remembered after their request has ended, to tell late replies from unknown ones. */
+const REMEMBERED = 4_096;
+/** Timers take no more than a signed 32-bit number of milliseconds. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * The requests that wait for replies. Each settles exactly once: by its last reply, an error, its timeout, or `fail`.
+ * What is kept per request goes when it settles.
+ */
+export class ReplyRegistry {
+  readonly unclaimed: UnclaimedReplies = { late: 0, unknown: 0, forged: 0 };
+  /** In order of their deadlines: all requests wait equally long, and one that is prolonged moves to the end. */
+  private readonly requests = new Map<string, Pending>();
+  private readonly ended = new Set<string>();
+  private timer: Timer | undefined;
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly log: Log,
+    /** Milliseconds to the first reply, and from each to the next. `Infinity` waits for ever. */
+    private readonly requestTimeout: number,
+    private readonly deserialize: (record: KafkaRecord) => ReplyPacket | Promise<ReplyPacket>,
+  ) {}
+
+  /** Requests that have not settled. */
+  get size(): number {
+    return this.requests.size;
+  }
+
+  has(correlationId: string): boolean {
+    return this.requests.has(correlationId);
+  }
+
+  /** From now on replies are matched and the timeout runs. */
+  add(entry: RequestEntry): void {
+    const deadline = this.clock.monotonic() + this.requestTimeout;
+    this.requests.set(entry.correlationId, { ...entry, deadline, nextIndex: 0, earlier: undefined });
+    this.armTimer();
+  }
+
+  /** The requester does not want to know any more. Its callback is not called. */
+  forget(correlationId: string): void {
+    this.take(correlationId);
+  }
+
+  /** Settles one request with an error; nothing happens if it has settled. */
+  fail(correlationId: string, err: unknown): void {
+    const request = this.take(correlationId);
+    if (request) this.call(request, { err });
+  }
+
+  /** Settles every request with an error. */
+  failAll(makeError: (topic: string) => Error): void {
+    for (const [correlationId, { topic }] of [...this.requests]) this.fail(correlationId, makeError(topic));
+  }
+
+  /** Hands a record of a reply topic to the request that it answers, or counts it. Never throws. */
+  deliver(record: KafkaRecord): void {
+    const correlationId = headerValue(record.headers, CORRELATION_ID_HEADER)?.toString('utf8');
+    const request = correlationId === undefined ? undefined : this.requests.get(correlationId);
+    if (request === undefined) {
+      if (correlationId !== undefined && this.ended.has(correlationId)) this.unclaimed.late++;
+      else this.unclaimed.unknown++;
+      return;
+    }
+    if (record.topic !== request.replyTopic) {
+      this.unclaimed.forged++;
+      return;
+    }
+    const index = replyIndex(record);
+    if (index !== undefined) {
+      // A server that crashed within a stream produces it again from the start.
+      if (index < request.nextIndex) {
+        this.unclaimed.late++;
+        return;
+      }
+      request.nextIndex = index + 1;
+    }
+    this.prolong(request);
+    if (request.earlier) {
+      request.earlier = request.earlier.then(() => this.settle(request, record));
+      return;
+    }
+    const settling = this.settle(request, record);
+    if (settling) request.earlier = settling;
+  }
+
+  /** Returns a promise only if the deserializer did: what follows has to wait for it. */
+  private settle(request: Pending, record: KafkaRecord): Promise<void> | undefined {
+    const fail = (err: unknown) => this.fail(request.correlationId, err);
+    try {
+      const packet = this.deserialize(record);
+      if (isPromise(packet)) return packet.then((resolved) => this.pass(request, resolved)).catch(fail);
+      this.pass(request, packet);
+    } catch (err) {
+      fail(err);
+    }
+    return undefined;
+  }
+
+  private pass(request: Pending, packet: ReplyPacket): void {
+    if (this.requests.get(request.correlationId) !== request) return;
+    const { err, response, isDisposed } = packet;
+    if (err || isDisposed) this.take(request.correlationId);
+    this.call(request, err ? { err, response, isDisposed: true } : { response, isDisposed });
+  }
+
+  private call(request: Pending, packet: ReplyPacket): void {
+    try {
+      request.callback(packet);
+    } catch (error) {
+      // One requester's bug must keep no other one from its reply.
+      const name = error instanceof Error ? error.name : typeof error;
+      this.log.error(`The code that takes the reply of "${request.topic}" threw (${name})`);
+    }
+  }
+
+  private take(correlationId: string): Pending | undefined {
+    const request = this.requests.get(correlationId);
+    if (!request) return undefined;
+    this.requests.delete(correlationId);
+    this.remember(correlationId);
+    // A timer left behind would keep the process alive.
+    if (this.requests.size === 0) this.stopTimer();
+    return request;
+  }
+
+  private remember(correlationId: string): void {
+    this.ended.add(correlationId);
+    if (this.ended.size <= REMEMBERED) return;
+    for (const oldest of this.ended) {
+      this.ended.delete(oldest);
+      break;
+    }
+  }
+
+  private prolong(request: Pending): void {
+    request.deadline = this.clock.monotonic() + this.requestTimeout;
+    this.requests.delete(request.correlationId);
+    this.requests.set(request.correlationId, request);
+  }
+
+  private armTimer(): void {
+    if (this.timer !== undefined) return;
+    for (const { deadline } of this.requests.values()) {
+      const wait = Math.max(0, Math.ceil(deadline - this.clock.monotonic()));
+      this.timer = this.clock.setTimeout(() => this.expire(), Math.min(wait, LONGEST_TIMER));
+      return;
+    }
+  }
+
+  private stopTimer(): void {
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private expire(): void {
+    this.timer = undefined;
+    const now = this.clock.monotonic();
+    for (const request of this.requests.values()) {
+      if (request.deadline > now) break;
+      this.fail(
+        request.correlationId,
+        request.timeoutError?.() ?? new ReplyTimeoutError(request.topic, this.requestTimeout),
+      );
+    }
+    this.armTimer();
+  }
+}

@@ -1,0 +1,170 @@
+import type { EngineOptions } from '../consumption/engine-context.js';
+import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
+import { InvalidOptionError } from '../errors/errors.js';
+import type { KafkaRecord } from '../messages/record.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
+import type { DeadLetterOption, KafkaTransportOptions } from './kafka-transport.options.js';
+import { flag, numberAtLeast, oneOf, onlyKnown, wholeNumber } from './option-checks.js';
+
+const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
+  'client',
+  'clock',
+  'concurrency',
+  'consumer',
+  'deadLetter',
+  'deserializer',
+  'driver',
+  'groupCommit',
+  'handlerTimeout',
+  'onExhausted',
+  'parser',
+  'postfixId',
+  'producer',
+  'producerOnlyMode',
+  'provision',
+  'requestTimeout',
+  'retry',
+  'run',
+  'send',
+  'serializer',
+  'shutdownTimeout',
+  'streamOffsetTimeout',
+  'subscribe',
+];
+
+const DEFAULT_CLIENT_ID = 'nestjs-consumer';
+const DEFAULT_GROUP_ID = 'nestjs-group';
+const DEFAULT_BROKER = 'localhost:9092';
+
+/** Offsets are bookkeeping: often enough that little is read again after a crash, seldom enough to cost nothing. */
+const COMMIT_INTERVAL = 500;
+const MAX_HELD_RECORDS = 2_000;
+const MAX_HELD_BYTES = 8 * 1024 * 1024;
+
+/** Options of one side, copied, defaulted and checked. Nothing reads the user's object afterwards. */
+export interface ResolvedOptions {
+  readonly given: Readonly<KafkaTransportOptions>;
+  readonly clientId: string;
+  readonly groupId: string;
+  readonly brokers: NonNullable<KafkaTransportOptions['client']>['brokers'];
+  readonly sessionTimeout: number;
+  readonly rebalanceTimeout: number;
+  readonly heartbeatInterval: number;
+  readonly fromBeginning: boolean;
+  readonly provision: boolean;
+  readonly keepBinary: boolean;
+  readonly requestTimeout: number;
+  readonly streamOffsetTimeout: number;
+  readonly clock: Clock;
+  /** The dead-letter topic of a record; `undefined` without dead letters. */
+  readonly deadLetterTopic: ((record: KafkaRecord) => string) | undefined;
+  /** `true` where the user insists on offsets committed on an interval. */
+  readonly insistsOnAutoCommit: boolean;
+  readonly engine: EngineOptions;
+}
+
+/** @throws InvalidOptionError naming the first option that cannot work. */
+export function resolveOptions(options: KafkaTransportOptions, side: 'server' | 'client'): ResolvedOptions {
+  const given = { ...options };
+  onlyKnown('', given, KNOWN);
+  const consumer = given.consumer ?? ({} as NonNullable<KafkaTransportOptions['consumer']>);
+  const postfix = given.postfixId ?? `-${side}`;
+  const sessionTimeout = wholeNumber('consumer.sessionTimeout', consumer.sessionTimeout ?? 30_000, 1);
+  const rebalanceTimeout = wholeNumber('consumer.rebalanceTimeout', consumer.rebalanceTimeout ?? 60_000, 1);
+  const heartbeatInterval = wholeNumber('consumer.heartbeatInterval', consumer.heartbeatInterval ?? 3_000, 1);
+  if (heartbeatInterval >= sessionTimeout) {
+    throw new InvalidOptionError(
+      'consumer.heartbeatInterval',
+      `is ${heartbeatInterval}; it must be lower than consumer.sessionTimeout (${sessionTimeout}), best a third of it`,
+    );
+  }
+  const autoTopics = consumer.allowAutoTopicCreation ?? true;
+  return {
+    given,
+    clientId: `${given.client?.clientId ?? DEFAULT_CLIENT_ID}${postfix}`,
+    groupId: `${consumer.groupId ?? DEFAULT_GROUP_ID}${postfix}`,
+    brokers: given.client?.brokers ?? [DEFAULT_BROKER],
+    sessionTimeout,
+    rebalanceTimeout,
+    heartbeatInterval,
+    fromBeginning: given.subscribe?.fromBeginning ?? false,
+    provision: flag('provision', given.provision ?? autoTopics),
+    keepBinary: given.parser?.keepBinary ?? false,
+    requestTimeout: wholeNumber('requestTimeout', given.requestTimeout ?? 30_000, 1),
+    streamOffsetTimeout: wholeNumber('streamOffsetTimeout', given.streamOffsetTimeout ?? 30_000, 0),
+    clock: given.clock ?? systemClock,
+    deadLetterTopic: resolveDeadLetter(given.deadLetter),
+    insistsOnAutoCommit: given.run?.autoCommit === true,
+    engine: resolveEngine(given, rebalanceTimeout),
+  };
+}
+
+function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): EngineOptions {
+  const run: Record<string, unknown> = { ...given.run };
+  for (const owned of ['eachMessage', 'eachBatch', 'eachBatchAutoResolve']) {
+    if (run[owned] !== undefined) {
+      throw new InvalidOptionError(
+        `run.${owned}`,
+        'belongs to this transport: it decides when a record is done. Remove it',
+      );
+    }
+  }
+  onlyKnown('run', run, [
+    'autoCommit',
+    'autoCommitInterval',
+    'autoCommitThreshold',
+    'partitionsConsumedConcurrently',
+  ]);
+  const concurrency = given.concurrency ?? given.run?.partitionsConsumedConcurrently ?? 8;
+  const group = given.groupCommit === false ? { maxRecords: 1 } : (given.groupCommit ?? {});
+  onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis']);
+  const interval = given.run?.autoCommitInterval;
+  const threshold = given.run?.autoCommitThreshold;
+  const timeout = given.handlerTimeout;
+  return {
+    concurrency: wholeNumber('concurrency', concurrency, 1, 1_000),
+    groupCommit: {
+      maxRecords: wholeNumber('groupCommit.maxRecords', group.maxRecords ?? 64, 1, 10_000),
+      maxMillis: numberAtLeast('groupCommit.maxMillis', group.maxMillis ?? 10, 0),
+    },
+    retry: resolveRetry(given.retry ?? {}),
+    onExhausted:
+      given.onExhausted === undefined
+        ? undefined
+        : oneOf('onExhausted', given.onExhausted, ['dead-letter', 'block'] as const),
+    handlerTimeout: timeout === undefined ? undefined : wholeNumber('handlerTimeout', timeout, 1),
+    shutdownTimeout: wholeNumber('shutdownTimeout', given.shutdownTimeout ?? 10_000, 0),
+    revocationTimeout: Math.floor(rebalanceTimeout / 2),
+    commitOffsets: flag('run.autoCommit', given.run?.autoCommit ?? true),
+    commitInterval: wholeNumber('run.autoCommitInterval', interval ?? COMMIT_INTERVAL, 1),
+    commitThreshold: threshold == null ? Infinity : wholeNumber('run.autoCommitThreshold', threshold, 1),
+    maxHeldRecords: MAX_HELD_RECORDS,
+    maxHeldBytes: MAX_HELD_BYTES,
+  };
+}
+
+function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
+  onlyKnown('retry', given, Object.keys(DEFAULT_RETRY));
+  const retry = { ...DEFAULT_RETRY, ...given };
+  wholeNumber('retry.attempts', retry.attempts, 1);
+  numberAtLeast('retry.initial', retry.initial, 0);
+  numberAtLeast('retry.factor', retry.factor, 1);
+  numberAtLeast('retry.max', retry.max, 0);
+  flag('retry.jitter', retry.jitter);
+  if (retry.initial > retry.max) {
+    throw new InvalidOptionError(
+      'retry.initial',
+      `is ${retry.initial}; it must not be above retry.max (${retry.max})`,
+    );
+  }
+  return retry;
+}
+
+function resolveDeadLetter(option: DeadLetterOption | undefined): ResolvedOptions['deadLetterTopic'] {
+  if (option === undefined || option === false) return undefined;
+  if (option === true) return ({ topic }) => `${topic}.dlt`;
+  const topic = typeof option === 'string' ? option : option.topic;
+  if (typeof topic === 'function') return topic;
+  if (typeof topic === 'string' && topic !== '') return () => topic;
+  throw new InvalidOptionError('deadLetter', 'must be true, a topic, or { topic } with a name or a function');
+}

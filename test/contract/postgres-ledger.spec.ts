@@ -1,0 +1,37 @@
+import { afterEach, beforeEach, describe, it } from '@jest/globals';
+import pg from 'pg';
+import type { PostgresLedgerOptions } from '../../lib/postgres/postgres-ledger.options.js';
+import type { TransactionClient } from '../../lib/postgres/transaction-client.js';
+import { describeLedgerContract } from '../../lib/testing/contract/ledger.contract.js';
+import { databaseUrl, LedgerSchema } from '../support/ledger-schema.js';
+
+function describePostgres(name: string, options: () => Partial<PostgresLedgerOptions>): void {
+  describeLedgerContract(name, { describe, it, beforeEach, afterEach }, async () => {
+    const schema = new LedgerSchema();
+    const pools: pg.Pool[] = [];
+    return {
+      openLedger: async () => {
+        const given = options();
+        if (given.connection instanceof pg.Pool) pools.push(given.connection);
+        const ledger = await schema.open(given);
+        await schema.createEffects();
+        return ledger;
+      },
+      write: async (client, text) => {
+        await (client as TransactionClient).query(`insert into ${schema.quoted}.effect values ($1)`, [text]);
+      },
+      fail: (client) => (client as TransactionClient).query('select no_such_column'),
+      written: () => schema.effects(),
+      dispose: async () => {
+        await schema.dispose();
+        for (const pool of pools) await pool.end();
+      },
+    };
+  });
+}
+
+describePostgres('PostgresLedger', () => ({ poolSize: 4 }));
+describePostgres('PostgresLedger without prepared statements', () => ({ poolSize: 4, prepare: false }));
+describePostgres('PostgresLedger over a given pool without pipelining', () => ({
+  connection: new pg.Pool({ connectionString: databaseUrl(), max: 4 }),
+}));
