@@ -57,6 +57,11 @@ export class InMemoryLedger implements Ledger {
     this.crash();
   }
 
+  /** Memory holds any number. */
+  reserve(): void {
+    this.check();
+  }
+
   async ping(): Promise<void> {
     this.check();
     await this.reach();
