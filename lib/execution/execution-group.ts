@@ -57,6 +57,8 @@ interface Entry {
   readonly over?: boolean;
   known?: KnownExecution | undefined;
   repeats?: KafkaRecord | undefined;
+  /** Handed out to be run; who comes second (one method, two patterns of one topic) repeats it. */
+  running?: boolean;
 }
 
 interface PreparedLane {
@@ -92,21 +94,35 @@ export class ExecutionGroup {
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
       return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
+    if (entry.running) return { kind: 'repeated', of: record };
     const execution = entry.execution!;
-    return entry.known ? this.resolveKnown(work, entry.known, execution) : { kind: 'run', execution };
+    const admission: Admission = entry.known
+      ? await this.resolveKnown(work, entry.known, execution)
+      : { kind: 'run', execution };
+    entry.running = admission.kind === 'run';
+    return admission;
   }
 
   /** @throws FencedError, CommitUnknownError, TransactionAbortedError, LedgerUnreachableError */
   async commit(finished: readonly FinishedExecution[]): Promise<OutboxRecord[]> {
-    const done = new Set(finished.map(({ record }) => record));
+    // Per handler: what one of them did says nothing about the others.
+    const done = new Map<string, Set<KafkaRecord>>();
+    for (const { lane, record } of finished) {
+      const records = done.get(lane.scope.handler);
+      if (records) records.add(record);
+      else done.set(lane.scope.handler, new Set([record]));
+    }
     const claimed = this.prepared.filter((lane) => lane.claimed);
-    const moved = claimed.map((lane) => ({ lane, ...reached(lane, done) }));
+    const moved = claimed.map((lane) => ({
+      lane,
+      ...reached(lane, done.get(lane.work.lane.scope.handler) ?? new Set()),
+    }));
     if (claimed.length > 0) {
       try {
         await this.transaction.commit({
           releases: moved.flatMap(({ release }) => release ?? []),
           replies: finished.flatMap(({ record, lane, reply }) => {
-            const key = this.executionOf(record)?.claim.key;
+            const key = this.executionOf(lane, record)?.claim.key;
             return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
@@ -125,13 +141,10 @@ export class ExecutionGroup {
     await this.transaction.rollback();
   }
 
-  /** Where a record stands in the ledger, also after a rollback; `undefined` if it has no key or was over before. */
-  executionOf(record: KafkaRecord): Execution | undefined {
-    for (const { entries } of this.prepared) {
-      const execution = entries.get(record)?.execution;
-      if (execution) return execution;
-    }
-    return undefined;
+  /** What a record claimed for a handler, also after a rollback; `undefined` if it has no key or was over before. */
+  executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
+    const lane = this.prepared.find(({ work }) => work.lane.scope.handler === scope.handler);
+    return lane?.entries.get(record)?.execution;
   }
 
   private prepare(work: LaneWork): Promise<PreparedLane> {

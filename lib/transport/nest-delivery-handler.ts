@@ -6,6 +6,7 @@ import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import { ReplyWriter } from './reply-writer.js';
 import type { EncodedReply } from '../messages/reply.js';
 import type { ReplyPacket } from '../messages/packets.js';
+import { deferred } from '../runtime/deferred.js';
 
 /** What a handler is called with, made anew for each attempt. */
 export interface HandlerCall {
@@ -69,23 +70,23 @@ export class NestDeliveryHandler implements DeliveryHandler {
         .value(result)
         .end()
         .then(() => succeeded);
+    // Before anything is subscribed to: a stream may give its first value at once.
+    const ended = deferred();
     return new Promise((resolve) => {
       let resolved = false;
-      const ended = new Promise<void>((end) => {
-        result.subscribe({
-          next: (value) => {
-            writer.value(value);
-            if (resolved || attempt.resource) return;
-            resolved = true;
-            attempt.streaming = this.streaming(ended);
-            resolve(succeeded);
-          },
-          error: (error: unknown) => {
-            if (resolved) return void writer.error(answerOf(error)).then(end);
-            void this.failure(attempt, error).then(resolve).then(end);
-          },
-          complete: () => void writer.end().then(() => (resolve(succeeded), end())),
-        });
+      result.subscribe({
+        next: (value) => {
+          writer.value(value);
+          if (resolved || attempt.resource) return;
+          resolved = true;
+          attempt.streaming = this.streaming(ended.promise);
+          resolve(succeeded);
+        },
+        error: (error: unknown) => {
+          if (resolved) void writer.error(answerOf(error)).then(ended.resolve);
+          else void this.failure(attempt, error).then(resolve);
+        },
+        complete: () => void writer.end().then(() => (resolve(succeeded), ended.resolve())),
       });
     });
   }

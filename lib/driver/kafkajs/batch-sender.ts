@@ -33,6 +33,8 @@ export interface BatchSenderOptions {
   readonly timeout: number;
   readonly compression: number;
   readonly idempotent: boolean;
+  /** Per broker; at most 5. */
+  readonly maxInFlightRequests: number | undefined;
   readonly retry: RetryOptions;
 }
 
@@ -62,6 +64,7 @@ const REQUEST_BYTES = 1_000_000;
 const BATCH_RECORDS = 10_000;
 const REQUESTS_PER_NODE = 5;
 const NO_NODE = -1;
+const LEADER_WAIT = 30;
 const INIT_ATTEMPTS = 50;
 const INIT_WAIT = 200;
 
@@ -78,6 +81,11 @@ const IDENTITY_LOST = new Set([
   'UNKNOWN_PRODUCER_ID',
   'INVALID_PRODUCER_EPOCH',
 ]);
+const LEADER_UNKNOWN = new Set([
+  'NOT_LEADER_OR_FOLLOWER',
+  'LEADER_NOT_AVAILABLE',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+]);
 /** Answers after which a batch may be stored or not. */
 const UNCERTAIN = new Set(['REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'UNKNOWN_SERVER_ERROR']);
 const LEADER_NOT_AVAILABLE = 5;
@@ -87,6 +95,7 @@ export class BatchSender {
   private readonly queues = new Map<string, Queue>();
   private readonly ready = new Set<Queue>();
   private readonly requests = new Map<number, number>();
+  private readonly requestsPerNode: number;
   private idempotent: boolean;
   private identity: Promise<ProducerIdentity> | undefined;
   private waking = false;
@@ -100,6 +109,7 @@ export class BatchSender {
     private readonly log: Log,
   ) {
     this.idempotent = options.idempotent;
+    this.requestsPerNode = Math.min(options.maxInFlightRequests ?? REQUESTS_PER_NODE, REQUESTS_PER_NODE);
   }
 
   /** Gets a producer id. Rejects if no broker answers. */
@@ -147,7 +157,7 @@ export class BatchSender {
     const parts = new Map<number, { bytes: number; batches: { queue: Queue; entries: Entry[] }[] }>();
     for (const queue of this.ready) {
       const node = this.directory.leader(queue) ?? NO_NODE;
-      if ((this.requests.get(node) ?? 0) >= REQUESTS_PER_NODE) continue;
+      if ((this.requests.get(node) ?? 0) >= this.requestsPerNode) continue;
       let part = parts.get(node);
       if (!part) parts.set(node, (part = { bytes: 0, batches: [] }));
       if (part.bytes > 0 && part.bytes + queue.waiting[0]!.size > REQUEST_BYTES) continue;
@@ -260,7 +270,9 @@ export class BatchSender {
         ? error.retryable
         : !isFatal(error);
     if (!passing || batch.failures >= retries) return this.giveUp(batch, error);
-    const wait = identityLost ? 0 : Math.min(initialRetryTime * multiplier ** batch.failures, maxRetryTime);
+    // A leader that has moved or is new is known in a moment; only what does not pass at once takes longer steps.
+    const first = LEADER_UNKNOWN.has(type) && batch.failures === 0 ? LEADER_WAIT : Infinity;
+    const wait = Math.min(initialRetryTime * multiplier ** batch.failures, maxRetryTime, first);
     batch.failures++;
     try {
       if (identityLost) this.identity = undefined;

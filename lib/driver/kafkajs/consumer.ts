@@ -1,5 +1,5 @@
 import type { Kafka } from 'kafkajs';
-import { WrongCallOrderError } from '../../errors/errors.js';
+import { StaleMemberError, WrongCallOrderError } from '../../errors/errors.js';
 import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
 import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
@@ -23,6 +23,8 @@ import { Topology } from './topology.js';
 import type { CommittedPartition } from './offset-requests.js';
 
 const ASSIGN_RETRY = 250;
+/** How long `start` waits for the positions of its first assignment. */
+const START_PATIENCE = 30_000;
 
 /** Wires a group member, the knowledge of the cluster and a fetcher to the port. */
 export class KafkajsConsumer implements DriverConsumer {
@@ -32,6 +34,8 @@ export class KafkajsConsumer implements DriverConsumer {
   private member: GroupMember | undefined;
   private listener: ConsumerListener | undefined;
   private assignment: readonly AssignedPartition[] = [];
+  /** Names of the partitions that may be committed now: what is held, and what is being revoked. */
+  private committable: ReadonlySet<string> = new Set();
   /** Assigned by the leader, but not (yet) known to exist. */
   private pending: readonly TopicPartition[] = [];
   /** Topic ids as of the last assignment, and partitions that existed when the consumer started. */
@@ -177,7 +181,16 @@ export class KafkajsConsumer implements DriverConsumer {
   }
 
   async commit(offsets: readonly CommittedPartition[]): Promise<void> {
-    await this.running().commit(offsets);
+    const member = this.running();
+    const foreign = offsets.find(
+      ({ topic, partition }) => !this.committable.has(partitionName({ topic, partition })),
+    );
+    // The broker would take it: it only looks at the generation.
+    if (foreign)
+      throw new StaleMemberError(
+        `${partitionName(foreign)} is not held by this member: nothing was committed`,
+      );
+    await member.commit(offsets);
     this.native.emit('consumer.commit_offsets', { ...this.membership, offsets: offsets.length });
   }
 
@@ -245,6 +258,7 @@ export class KafkajsConsumer implements DriverConsumer {
       startOffset: offset,
     }));
     for (const { topic, topicId } of this.assignment) this.topicIds.set(topic, topicId);
+    this.committable = new Set(this.assignment.map(partitionName));
     const { groupId, memberId, leaderId, isLeader, protocol, duration } = generation;
     const memberAssignment: Record<string, number[]> = Object.create(null);
     for (const { topic, partition } of this.assignment) (memberAssignment[topic] ??= []).push(partition);
@@ -252,10 +266,12 @@ export class KafkajsConsumer implements DriverConsumer {
       ...{ groupId, memberId, leaderId, isLeader, memberAssignment, groupProtocol: protocol, duration },
     });
     const { assignment } = this;
+    // Before the listener is told, so that it can pause and seek at once.
+    this.fetcher.assign(assignment);
     await this.listener?.onAssigned(assignment);
     // Revoked while the listener was at it: reading must not start any more.
     if (this.assignment !== assignment) return;
-    this.fetcher.assign(assignment);
+    this.fetcher.start();
     this.listener?.onStatus('connected');
   }
 
@@ -266,6 +282,7 @@ export class KafkajsConsumer implements DriverConsumer {
   ): Promise<PartitionOffset[] | undefined> {
     const over = new AbortController();
     void ended.then(() => over.abort());
+    const deadline = this.rebalanceId === 0 ? this.clock.monotonic() + START_PATIENCE : Infinity;
     for (;;) {
       try {
         return await startOffsets(this.connections, this.topology, {
@@ -280,7 +297,7 @@ export class KafkajsConsumer implements DriverConsumer {
           return offsets;
         });
       } catch (error) {
-        if (isFatal(error) || isStale(error)) throw error;
+        if (isFatal(error) || isStale(error) || this.clock.monotonic() > deadline) throw error;
         this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
         this.topology.refreshSoon();
         await sleep(this.clock, ASSIGN_RETRY, over.signal);
@@ -301,6 +318,7 @@ export class KafkajsConsumer implements DriverConsumer {
     const { assignment, listener } = this;
     this.assignment = [];
     this.pending = [];
+    this.committable = new Set();
     if (!listener || assignment.length === 0) return;
     const isGone = ({ topic, topicId }: AssignedPartition) => this.isRenewed(topic, topicId);
     const gone = reason === 'lost' ? assignment : assignment.filter(isGone);
@@ -310,6 +328,7 @@ export class KafkajsConsumer implements DriverConsumer {
       [ours, 'revoked'],
     ] as const) {
       if (partitions.length === 0) continue;
+      if (why === 'revoked') this.committable = new Set(partitions.map(partitionName));
       try {
         await listener.onRevoked(partitions, why);
       } catch (error) {
@@ -318,6 +337,7 @@ export class KafkajsConsumer implements DriverConsumer {
         );
       }
     }
+    this.committable = new Set();
   }
 
   /** Decides whether newer metadata calls for another assignment. */

@@ -97,12 +97,14 @@ export class GroupMember {
   private ended: Deferred<RevocationReason> | undefined;
   private coordinator: NodeAddress | undefined;
   private heartbeatTimer: Timer | undefined;
-  private beating = false;
+  /** The generation whose heartbeat is under way: one that hangs must not keep its successors from theirs. */
+  private beating: Generation | undefined;
   private lastHeartbeat = 0;
   private reachable = true;
   private leaving = false;
   private readonly abort = new AbortController();
   private readonly started = deferred();
+  private hasStarted = false;
   private loop: Promise<void> | undefined;
 
   constructor(
@@ -225,8 +227,7 @@ export class GroupMember {
         if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.memberId = '';
         this.to('waiting');
         failures++;
-        const first = !this.generation;
-        if (first && (isFatal(error) || this.clock.monotonic() > deadline)) {
+        if (!this.hasStarted && (isFatal(error) || this.clock.monotonic() > deadline)) {
           this.leaving = true;
           this.started.reject(memberError(error, `Joining the group "${this.options.groupId}"`));
           break;
@@ -324,6 +325,7 @@ export class GroupMember {
       await Promise.race([assigned, ended.promise]);
       await this.bounded(assigned);
       this.reachable = true;
+      this.hasStarted = true;
       this.started.resolve();
       reason = await ended.promise;
     } finally {
@@ -361,20 +363,20 @@ export class GroupMember {
     if (!generation || !this.isAlive) return;
     const { heartbeatInterval } = this.options;
     this.scheduleHeartbeat(heartbeatInterval);
-    if (this.beating) return;
-    this.beating = true;
+    if (this.beating === generation) return;
+    this.beating = generation;
     try {
       await this.beat(generation);
       if (!this.reachable) this.hooks.status('connected');
       this.reachable = true;
     } catch (error) {
-      if (isStale(error)) return;
+      if (isStale(error) || generation !== this.generation) return;
       this.coordinator = undefined;
       if (this.reachable && !this.leaving) this.hooks.status('disconnected', text(error));
       this.reachable = false;
       if (this.isHolding) this.scheduleHeartbeat(Math.min(HEARTBEAT_RETRY, heartbeatInterval));
     } finally {
-      this.beating = false;
+      if (this.beating === generation) this.beating = undefined;
     }
   }
 
