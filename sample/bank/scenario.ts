@@ -34,23 +34,21 @@ export interface Scenario {
 }
 
 /**
- * The same for both services: single kills; a second process, of which one is frozen while the other is killed; the
- * rewind, and two processes again that are killed one right after the other, until no kill is left; a quiet end. Kills
- * of one wave run into their session timeouts together, which keeps the demo short.
+ * The same for both services: a second process joins, one of the two is frozen and the other killed; the rewind, and two
+ * processes again that are killed one right after the other, until no kill is left; a quiet end. Kills of one wave run
+ * into their session timeouts together, which keeps the demo short.
  */
 export function planScenario({ transfers, kills, seed }: Options): Scenario {
   const random = new Random(seed);
-  const early = Math.floor(Math.max(0, kills - 1) / 4);
   const whileFrozen = Math.min(1, kills);
-  const late = kills - early - whileFrozen;
+  const later = kills - whileFrozen;
   const plans: Plan[] = [
-    ...Array.from({ length: early }, (): Plan => ({ before: undefined, faults: ['kill'] })),
     { before: 'second-instance', faults: ['freeze', ...kill(whileFrozen)] },
-    ...Array.from({ length: Math.ceil(late / 2) }, (_, index): Plan => ({
+    ...Array.from({ length: Math.ceil(later / 2) }, (_, index): Plan => ({
       before: index === 0 ? 'rewind' : undefined,
-      faults: kill(Math.min(2, late - 2 * index)),
+      faults: kill(Math.min(2, later - 2 * index)),
     })),
-    { before: late === 0 ? 'rewind' : undefined, faults: [] },
+    { before: later === 0 ? 'rewind' : undefined, faults: [] },
   ];
 
   const all = seededTransfers(transfers, random);

@@ -42,6 +42,8 @@ await serve(
     kafkaServer({
       client: { brokers },
       consumer,
+      // A group's transaction would lock the accounts of many transfers, in no order: groups would wait for each other.
+      groupCommit: false,
       subscribe: { fromBeginning: true },
     }),
   ),
