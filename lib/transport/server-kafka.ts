@@ -33,6 +33,7 @@ import {
 } from './nest-delivery-handler.js';
 import { replyEncoder } from './reply-encoder.js';
 import { replyAddress, ReplyPublisher } from './reply-publisher.js';
+import { produceLetter } from './produce-letter.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { isStartupProbe, type StartupProbeCall } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
@@ -185,7 +186,7 @@ export class ServerKafka
         clock: resolved.clock,
         log: this.logger,
         publish: replies.publish,
-        produce: (record) => producer.send(record),
+        produce: (record) => produceLetter(producer, record),
         route: (record) => this.route(record, ports),
         classify: classifyFailure,
         reasonOf: terminalReason,
@@ -258,7 +259,7 @@ export class ServerKafka
     ending: Ending,
   ): Promise<AfterCommit | undefined> {
     const letter = ending.state === 'dead' ? this.deadLetter(delivery, ending, undefined) : undefined;
-    if (letter) await producer.send(letter);
+    if (letter) await produceLetter(producer, letter);
     return undefined;
   }
 
