@@ -68,6 +68,7 @@ export class ServerKafka
   private readonly registry = new HandlerRegistry();
   private readonly routes = new Map<MessageHandler, NestDeliveryHandler>();
   private readonly probes: MessageHandler[] = [];
+  private listening = false;
   private connection: Connection | undefined;
 
   /** @throws InvalidOptionError */
@@ -97,6 +98,11 @@ export class ServerKafka
 
   /** Starts; calls back with an error, and nothing left open, if that is not possible. */
   async listen(callback: (error?: unknown) => void): Promise<void> {
+    // Outside the try: whoever listens already is not to be closed for it.
+    if (this.listening) {
+      return callback(new WrongCallOrderError('ServerKafka is listening already; close() it first'));
+    }
+    this.listening = true;
     try {
       await this.start();
     } catch (error) {
@@ -113,6 +119,7 @@ export class ServerKafka
    */
   async close(): Promise<void> {
     const { connection } = this;
+    this.listening = false;
     if (!connection) return;
     this.connection = undefined;
     const settled = [await settle(connection.records.stop())];
@@ -135,7 +142,6 @@ export class ServerKafka
   }
 
   private async start(): Promise<void> {
-    if (this.connection) throw new WrongCallOrderError('ServerKafka is listening already; close() it first');
     const { resolved, registry } = this;
     this.routes.clear();
     await this.runProbes();
