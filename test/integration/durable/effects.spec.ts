@@ -227,26 +227,6 @@ describe('effects of a durable handler', () => {
     expect(await world.executions()).toEqual([]);
   });
 
-  it('are undone when the handler runs longer than it may, even inside the database', async () => {
-    let slow = 1;
-
-    @Controller()
-    class Handlers {
-      constructor(private readonly durable: DurableExecution) {}
-
-      @EventPattern('t')
-      async run(@Payload() id: string) {
-        await world.write(this.durable.client, id);
-        if (slow-- > 0) await this.durable.client.query('select pg_sleep(10)');
-      }
-    }
-    world.kafka.produce('t', { value: '0' });
-    await world.start({ controllers: [Handlers], server: { handlerTimeout: 200 } });
-    await eventually(async () => (await world.effects()).length > 0, 5_000);
-    await world.consumed('t');
-    expect(await world.effects()).toEqual(['0']);
-  });
-
   it('survive the loss of the connection in the middle of a group', async () => {
     let killed = false;
 
