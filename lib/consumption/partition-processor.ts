@@ -173,6 +173,7 @@ export class PartitionProcessor {
       failures: delivery.failures,
       attempts: options.retry.attempts,
       onExhausted: options.onExhausted,
+      retriedByFilter: attempt.retriedByFilter,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;

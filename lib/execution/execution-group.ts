@@ -1,6 +1,6 @@
-import { FencedError, KeyReusedError } from '../errors/errors.js';
+import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
 import { KafkaTransportError } from '../errors/kafka-transport.error.js';
-import { describeKey, fingerprint, type IdempotencyKey } from '../messages/idempotency-key.js';
+import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
 import type {
@@ -93,7 +93,7 @@ export class ExecutionGroup {
     if (entry.error) throw entry.error;
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
-      return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
+      return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
     if (entry.running) return { kind: 'repeated', of: record };
     const execution = entry.execution!;
     const admission: Admission = entry.known
@@ -208,13 +208,29 @@ export class ExecutionGroup {
       await this.transaction.reclaim(fence, claim);
       return { kind: 'run', execution };
     }
-    return { kind: 'duplicate', reply: await this.replyOf(work, record, claim.key) };
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
   }
 
-  private async replyOf(work: LaneWork, record: KafkaRecord, key: Buffer): Promise<Buffer | undefined> {
+  /** What is stored under the first of these keys that has a reply. */
+  private async replyOf(
+    work: LaneWork,
+    record: KafkaRecord,
+    keys: readonly Buffer[],
+  ): Promise<Buffer | undefined> {
     if (work.kind(record) === 'event') return undefined;
-    const replies = await this.ledger.findReplies(work.lane.scope, [key]);
-    return replies.get(key.toString('latin1'));
+    const replies = await this.ledger.findReplies(work.lane.scope, keys);
+    return keys.map((key) => replies.get(key.toString('latin1'))).find((reply) => reply !== undefined);
+  }
+}
+
+/** Under which a record may have ended: its position if its key was the trouble, else the key. */
+function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
+  const position = positionKey(lane.topicId, record.partition, record.offset).encoded;
+  try {
+    return [position, keyOf(record).encoded];
+  } catch (error) {
+    if (error instanceof IdempotencyKeyError) return [position];
+    throw error;
   }
 }
 
@@ -250,8 +266,10 @@ function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<Kafka
   if (open.length === 0) return { nextOffset: last.offset + 1n, release: undefined };
   const nextOffset = open[0]!.offset;
   const keys = open.flatMap((record) => {
-    const { execution, known, repeats } = entries.get(record)!;
-    return execution && execution.key.kind !== 'position' && !known && !repeats ? [execution.claim.key] : [];
+    const { execution, known, repeats, error } = entries.get(record)!;
+    // The key of a repetition, or of a reuse, is the first one's: giving it back would undo that one.
+    const own = execution && execution.key.kind !== 'position' && !known && !repeats && !error;
+    return own ? [execution.claim.key] : [];
   });
   return { nextOffset, release: { fence, keys, nextOffset } };
 }

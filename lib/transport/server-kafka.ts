@@ -31,6 +31,7 @@ import {
   type HandlerCall,
   type NestDeliveryHandlerPorts,
 } from './nest-delivery-handler.js';
+import { replyEncoder } from './reply-encoder.js';
 import { replyAddress, ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { isStartupProbe, type StartupProbeCall } from './startup-probe.js';
@@ -212,7 +213,7 @@ export class ServerKafka
         if (packet instanceof Promise) return packet.then(({ data }) => ({ data, context }));
         return { data: packet.data, context };
       },
-      encode: (packet, index) => encodeReply(packet, serializer, index),
+      encode: replyEncoder(serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: async (ended) => {
         const bound = new AbortController();

@@ -106,6 +106,26 @@ describe('InMemoryKafka', () => {
     expect(String(kafka.records('orders')[0]!.value)).toBe('mine');
   });
 
+  it('does not read a topic made anew from where its namesake was read', async () => {
+    const kafka = new InMemoryKafka();
+    const admin = kafka.createAdmin();
+    await admin.connect();
+    kafka.produce('orders', { value: 'old-0' }, { value: 'old-1' });
+    const member = await consumer(kafka, 'orders');
+    await eventually('the old records', () => member.records.length === 2);
+    // No fetch is under way that could notice the moment without the topic.
+    member.pause({ topic: 'orders', partition: 0 });
+    kafka.produce('orders', { value: 'skipped' });
+    await admin.deleteTopics(['orders']);
+    kafka.produce('orders', { value: 'new-0' }, { value: 'new-1' }, { value: 'new-2' });
+    member.resume({ topic: 'orders', partition: 0 });
+    await eventually('the new records', () => member.values().includes('new-2'));
+    expect(member.values()).toEqual(['old-0', 'old-1', 'new-0', 'new-1', 'new-2']);
+    await expect(
+      member.driver.commit([{ topic: 'orders', partition: 0, offset: 3n }]),
+    ).resolves.toBeUndefined();
+  });
+
   it('truncates', () => {
     const kafka = new InMemoryKafka();
     kafka.produce('orders', { value: 'a' }, { value: 'b' }, { value: 'c' });
