@@ -8,7 +8,7 @@ import type {
 import { describeError } from '../errors/describe-error.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
-import { sleep, type Timer } from '../runtime/clock.js';
+import { settlesWithin, type Timer } from '../runtime/clock.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -104,13 +104,8 @@ export class RecordConsumer implements ConsumerListener {
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
   private async drain(processors: readonly PartitionProcessor[]): Promise<void> {
     const { clock, options } = this.context;
-    const bounded = new AbortController();
     const drained = Promise.all(processors.map((processor) => processor.drain()));
-    await Promise.race([
-      drained,
-      sleep(clock, this.closing ? options.shutdownTimeout : options.revocationTimeout, bounded.signal),
-    ]);
-    bounded.abort();
+    await settlesWithin(clock, drained, this.closing ? options.shutdownTimeout : options.revocationTimeout);
   }
 
   private completed(): void {

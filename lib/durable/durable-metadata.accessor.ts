@@ -25,12 +25,17 @@ export class DurableMetadataAccessor {
     let methods = this.known.get(controller);
     if (!methods) this.known.set(controller, (methods = new Map()));
     let handler = methods.get(method);
-    if (!handler) methods.set(method, (handler = read(controller, method)));
+    if (!handler) methods.set(method, (handler = handlerOf(controller, method)));
     return handler;
   }
 }
 
-function read(controller: Function, method: Function): DurableHandler {
+/** Whether a decorator says anything about a handler or its controller. */
+export function isMarked(controller: Function, method: Function): boolean {
+  return Reflect.hasMetadata(DURABLE_METADATA, method) || Reflect.hasMetadata(DURABLE_METADATA, controller);
+}
+
+export function handlerOf(controller: Function, method: Function): DurableHandler {
   const own = Reflect.getMetadata(DURABLE_METADATA, method) as DurableMetadata | undefined;
   const inherited = Reflect.getMetadata(DURABLE_METADATA, controller) as DurableMetadata | undefined;
   const metadata = own ?? inherited ?? { durable: true };

@@ -39,6 +39,8 @@ export class DurableInterceptor implements NestInterceptor {
     const handler = this.handlers.of(context);
     if (!handler.durable) return next.handle();
     const attempt = attemptOf(rpcContext);
+    // Bound twice, by the module and by a decorator: the outer one has done it all.
+    if (attempt?.resource instanceof GroupEnlistment) return next.handle();
     if (attempt) return this.runOnce(attempt, handler, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
     return next.handle();

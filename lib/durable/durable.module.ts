@@ -30,6 +30,7 @@ import {
   type DurableOptionsFactory,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
+import { expectDistinctNames } from './handler-names.js';
 
 const KNOWN = ['clock', 'connection', 'global', 'keyHeader', 'ledger', 'migrate', 'schema'];
 const DEFAULT_KEY_HEADER = 'idempotency-key';
@@ -51,6 +52,8 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
           'its providers are global.',
       );
     }
+    const global = imported.some(({ controllers }) => controllers.has(DurableProbeController));
+    expectDistinctNames(modules, global);
   }
 
   /** @throws InvalidOptionError */

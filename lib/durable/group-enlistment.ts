@@ -9,7 +9,7 @@ import {
 } from '../errors/errors.js';
 import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
-import type { ExecutionClaim, Ledger, OutboxRecord } from '../execution/ledger.js';
+import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
@@ -35,7 +35,9 @@ export interface DurableCore {
 export class GroupEnlistment implements GroupResource {
   private readonly executions: ExecutionGroup;
   private readonly works = new Map<string, LaneWork>();
-  private readonly attempts = new Map<KafkaRecord, Attempt>();
+  /** Per handler: the same record may have an attempt of each. */
+  private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
+  private letter: OutboxRecord | undefined;
   private readonly runs = new Map<Attempt, { run: HandlerRun; lane: LaneWork['lane'] }>();
 
   constructor(
@@ -52,11 +54,14 @@ export class GroupEnlistment implements GroupResource {
   async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
     const { record } = attempt.delivery;
     const work = this.workOf(attempt.delivery, handler);
-    this.attempts.set(record, attempt);
     const admission = await this.executions.admit(work, record);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
-    if (admission.kind === 'repeated') attempt.replayed = this.attempts.get(admission.of)?.replies ?? [];
-    else attempt.replayed = admission.reply ? unpackReplies(admission.reply) : await this.replyGone(attempt);
+    const replies =
+      admission.kind === 'repeated'
+        ? this.attemptsOf(work).get(admission.of)?.replies
+        : admission.reply && unpackReplies(admission.reply);
+    attempt.replayed = replies?.length ? replies : await this.replyGone(attempt);
+    this.note(work, attempt);
     return undefined;
   }
 
@@ -92,18 +97,16 @@ export class GroupEnlistment implements GroupResource {
   async conclude(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined> {
     const { delivery } = attempt;
     const work = this.works.get(delivery.handler.name)!;
-    const { ledger, fences, clock } = this.core;
+    const { ledger, fences } = this.core;
     const execution = this.claimOf(work, delivery, ending);
     const { name, message } = errorFacts(ending.error);
     const dead = ending.state === 'dead';
-    const letter = dead
-      ? this.group.host.deadLetter(delivery, ending, describeKey(execution.key))
-      : undefined;
-    const outbox = letter && { ...letter, id: clock.uuid(), partition: letter.partition ?? null };
+    const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
     const { timestamp, key, value, headers } = delivery.record;
     const fence = await fences.take(work.lane, work.holder);
+    let known: KnownExecution | undefined;
     try {
-      await ledger.conclude({
+      known = await ledger.conclude({
         fence,
         execution,
         state: ending.state,
@@ -118,7 +121,26 @@ export class GroupEnlistment implements GroupResource {
       throw error;
     }
     fences.advance(fence, delivery.record.offset + 1n);
-    return this.dispatching(outbox ? [outbox] : []);
+    if (!known) return this.dispatching(outbox ? [outbox] : []);
+    // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
+    if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
+    return undefined;
+  }
+
+  /** One letter, one id, however often the ledger has to be asked to take it. */
+  private letterOf(delivery: Delivery, ending: Ending, { key }: ExecutionClaim): OutboxRecord | undefined {
+    if (!this.letter) {
+      const letter = this.group.host.deadLetter(delivery, ending, describeKey(key));
+      const id = this.core.clock.uuid();
+      this.letter = letter && { ...letter, id, partition: letter.partition ?? null };
+    }
+    return this.letter;
+  }
+
+  private async answerAs({ lane }: LaneWork, attempt: Attempt, { key }: ExecutionClaim): Promise<void> {
+    if (attempt.delivery.kind === 'event') return;
+    const stored = (await this.core.ledger.findReplies(lane.scope, [key])).get(key.toString('latin1'));
+    if (stored) attempt.replies.splice(0, attempt.replies.length, ...unpackReplies(stored));
   }
 
   private dispatching(outbox: readonly OutboxRecord[]): AfterCommit | undefined {
@@ -129,16 +151,34 @@ export class GroupEnlistment implements GroupResource {
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
     const { client } = this.executions.transaction;
     const key = describeKey(execution.claim.key);
+    this.note(work, attempt);
     const run: HandlerRun = { key, attempt: attempt.number, client, outbox: [], open: true };
     this.runs.set(attempt, { run, lane: work.lane });
     return run;
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
-  private claimOf({ lane, keyOf }: LaneWork, { record }: Delivery, { error }: Ending): ExecutionClaim {
+  private claimOf(work: LaneWork, { record }: Delivery, { error }: Ending): ExecutionClaim {
     const keyless = error instanceof IdempotencyKeyError || error instanceof KeyReusedError;
-    const key = keyless ? positionKey(lane.topicId, record.partition, record.offset) : keyOf(record);
+    // What was claimed, rather than what a key function would say now.
+    const claimed = keyless ? undefined : this.executions.executionOf(work.lane, record)?.claim;
+    if (claimed) return claimed;
+    const key = keyless
+      ? positionKey(work.lane.topicId, record.partition, record.offset)
+      : work.keyOf(record);
     return { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
+  }
+
+  /** The first attempt at a record is the one that its repetitions follow. */
+  private note(work: LaneWork, attempt: Attempt): void {
+    const attempts = this.attemptsOf(work);
+    if (!attempts.has(attempt.delivery.record)) attempts.set(attempt.delivery.record, attempt);
+  }
+
+  private attemptsOf(work: LaneWork): Map<KafkaRecord, Attempt> {
+    let attempts = this.attempts.get(work);
+    if (!attempts) this.attempts.set(work, (attempts = new Map()));
+    return attempts;
   }
 
   private async replyGone({ delivery }: Attempt): Promise<EncodedReply[]> {

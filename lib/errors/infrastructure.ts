@@ -1,4 +1,4 @@
-import { KafkaTransportError, type ErrorCode } from './kafka-transport.error.js';
+import type { ErrorCode } from './kafka-transport.error.js';
 
 /** How many `cause`s are looked through: enough for an ORM around a pool around a socket. */
 const MAX_DEPTH = 8;
@@ -52,7 +52,6 @@ function saysInfrastructure(error: object): boolean {
     // By code and not by class alone: two copies of this package may be loaded.
     return OWN_CODES.has(code) || SOCKET_CODES.has(code) || SQLSTATE.test(code);
   }
-  if (error instanceof KafkaTransportError) return false;
   const message = read(error, 'message');
   return typeof message === 'string' && CODELESS_MESSAGE.test(message);
 }

@@ -1,6 +1,6 @@
-import { FencedError, KeyReusedError } from '../errors/errors.js';
+import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
 import { KafkaTransportError } from '../errors/kafka-transport.error.js';
-import { describeKey, fingerprint, type IdempotencyKey } from '../messages/idempotency-key.js';
+import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
 import type {
@@ -57,6 +57,8 @@ interface Entry {
   readonly over?: boolean;
   known?: KnownExecution | undefined;
   repeats?: KafkaRecord | undefined;
+  /** Handed out to be run; who comes second (one method, two patterns of one topic) repeats it. */
+  running?: boolean;
 }
 
 interface PreparedLane {
@@ -91,22 +93,36 @@ export class ExecutionGroup {
     if (entry.error) throw entry.error;
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
-      return { kind: 'duplicate', reply: await this.replyOf(work, record, work.keyOf(record).encoded) };
+      return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
+    if (entry.running) return { kind: 'repeated', of: record };
     const execution = entry.execution!;
-    return entry.known ? this.resolveKnown(work, entry.known, execution) : { kind: 'run', execution };
+    const admission: Admission = entry.known
+      ? await this.resolveKnown(work, entry.known, execution)
+      : { kind: 'run', execution };
+    entry.running = admission.kind === 'run';
+    return admission;
   }
 
   /** @throws FencedError, CommitUnknownError, TransactionAbortedError, LedgerUnreachableError */
   async commit(finished: readonly FinishedExecution[]): Promise<OutboxRecord[]> {
-    const done = new Set(finished.map(({ record }) => record));
+    // Per handler: what one of them did says nothing about the others.
+    const done = new Map<string, Set<KafkaRecord>>();
+    for (const { lane, record } of finished) {
+      const records = done.get(lane.scope.handler);
+      if (records) records.add(record);
+      else done.set(lane.scope.handler, new Set([record]));
+    }
     const claimed = this.prepared.filter((lane) => lane.claimed);
-    const moved = claimed.map((lane) => ({ lane, ...reached(lane, done) }));
+    const moved = claimed.map((lane) => ({
+      lane,
+      ...reached(lane, done.get(lane.work.lane.scope.handler) ?? new Set()),
+    }));
     if (claimed.length > 0) {
       try {
         await this.transaction.commit({
           releases: moved.flatMap(({ release }) => release ?? []),
           replies: finished.flatMap(({ record, lane, reply }) => {
-            const key = this.executionOf(record)?.claim.key;
+            const key = this.executionOf(lane, record)?.claim.key;
             return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
@@ -125,13 +141,10 @@ export class ExecutionGroup {
     await this.transaction.rollback();
   }
 
-  /** Where a record stands in the ledger, also after a rollback; `undefined` if it has no key or was over before. */
-  executionOf(record: KafkaRecord): Execution | undefined {
-    for (const { entries } of this.prepared) {
-      const execution = entries.get(record)?.execution;
-      if (execution) return execution;
-    }
-    return undefined;
+  /** What a record claimed for a handler, also after a rollback; `undefined` if it has no key or was over before. */
+  executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
+    const lane = this.prepared.find(({ work }) => work.lane.scope.handler === scope.handler);
+    return lane?.entries.get(record)?.execution;
   }
 
   private prepare(work: LaneWork): Promise<PreparedLane> {
@@ -195,13 +208,29 @@ export class ExecutionGroup {
       await this.transaction.reclaim(fence, claim);
       return { kind: 'run', execution };
     }
-    return { kind: 'duplicate', reply: await this.replyOf(work, record, claim.key) };
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
   }
 
-  private async replyOf(work: LaneWork, record: KafkaRecord, key: Buffer): Promise<Buffer | undefined> {
+  /** What is stored under the first of these keys that has a reply. */
+  private async replyOf(
+    work: LaneWork,
+    record: KafkaRecord,
+    keys: readonly Buffer[],
+  ): Promise<Buffer | undefined> {
     if (work.kind(record) === 'event') return undefined;
-    const replies = await this.ledger.findReplies(work.lane.scope, [key]);
-    return replies.get(key.toString('latin1'));
+    const replies = await this.ledger.findReplies(work.lane.scope, keys);
+    return keys.map((key) => replies.get(key.toString('latin1'))).find((reply) => reply !== undefined);
+  }
+}
+
+/** Under which a record may have ended: its position if its key was the trouble, else the key. */
+function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
+  const position = positionKey(lane.topicId, record.partition, record.offset).encoded;
+  try {
+    return [position, keyOf(record).encoded];
+  } catch (error) {
+    if (error instanceof IdempotencyKeyError) return [position];
+    throw error;
   }
 }
 
@@ -237,8 +266,10 @@ function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<Kafka
   if (open.length === 0) return { nextOffset: last.offset + 1n, release: undefined };
   const nextOffset = open[0]!.offset;
   const keys = open.flatMap((record) => {
-    const { execution, known, repeats } = entries.get(record)!;
-    return execution && execution.key.kind !== 'position' && !known && !repeats ? [execution.claim.key] : [];
+    const { execution, known, repeats, error } = entries.get(record)!;
+    // The key of a repetition, or of a reuse, is the first one's: giving it back would undo that one.
+    const own = execution && execution.key.kind !== 'position' && !known && !repeats && !error;
+    return own ? [execution.claim.key] : [];
   });
   return { nextOffset, release: { fence, keys, nextOffset } };
 }

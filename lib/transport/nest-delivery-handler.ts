@@ -3,9 +3,8 @@ import { isObservable, type Observable } from 'rxjs';
 import { succeeded, type Attempt, type AttemptResult, type DeliveryHandler } from '../consumption/attempt.js';
 import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
+import type { ReplyEncoder } from './reply-encoder.js';
 import { ReplyWriter } from './reply-writer.js';
-import type { EncodedReply } from '../messages/reply.js';
-import type { ReplyPacket } from '../messages/packets.js';
 import { deferred } from '../runtime/deferred.js';
 
 /** What a handler is called with, made anew for each attempt. */
@@ -17,7 +16,7 @@ export interface HandlerCall {
 export interface NestDeliveryHandlerPorts {
   /** Parses the record; may reject, if the user's deserializer does. */
   open(attempt: Attempt): HandlerCall | Promise<HandlerCall>;
-  encode(packet: ReplyPacket, index?: number): EncodedReply | Promise<EncodedReply>;
+  readonly encode: ReplyEncoder;
   /** Wraps a run in Nest's processing hooks. */
   hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T>;
   /** Resolves with `false` if the promise did not settle within `streamOffsetTimeout`. */
@@ -47,7 +46,6 @@ export class NestDeliveryHandler implements DeliveryHandler {
     return this.ports.hooked(context, async () => {
       try {
         const result: unknown = await this.callback(data, context);
-        if (attempt.replayed) return this.replay(attempt, attempt.replayed);
         if (attempt.delivery.kind === 'request') return await this.answer(attempt, result);
         if (isObservable(result)) await completed(result);
         return succeeded;
@@ -57,25 +55,26 @@ export class NestDeliveryHandler implements DeliveryHandler {
     });
   }
 
-  private replay(attempt: Attempt, replies: readonly EncodedReply[]): AttemptResult {
-    if (attempt.delivery.kind === 'request') for (const reply of replies) attempt.reply(reply);
-    return succeeded;
-  }
-
   /** Replies each value. Resolves at the first, or at the end where the replies wait for a commit anyway. */
   private answer(attempt: Attempt, result: unknown): Promise<AttemptResult> {
     const writer = new ReplyWriter(attempt, this.ports.encode);
-    if (!isObservable(result))
-      return writer
-        .value(result)
-        .end()
-        .then(() => succeeded);
+    const finish = async (): Promise<AttemptResult> => {
+      if (attempt.replayed) for (const reply of attempt.replayed) attempt.reply(reply);
+      else await writer.end();
+      return succeeded;
+    };
+    if (!isObservable(result)) {
+      if (!attempt.replayed) writer.value(result);
+      return finish();
+    }
     // Before anything is subscribed to: a stream may give its first value at once.
     const ended = deferred();
     return new Promise((resolve) => {
       let resolved = false;
       result.subscribe({
         next: (value) => {
+          // Interceptors run when the stream is subscribed to: only now it is known whether the handler ran at all.
+          if (attempt.replayed) return;
           writer.value(value);
           if (resolved || attempt.resource) return;
           resolved = true;
@@ -86,7 +85,7 @@ export class NestDeliveryHandler implements DeliveryHandler {
           if (resolved) void writer.error(answerOf(error)).then(ended.resolve);
           else void this.failure(attempt, error).then(resolve);
         },
-        complete: () => void writer.end().then(() => (resolve(succeeded), ended.resolve())),
+        complete: () => void finish().then(resolve).then(ended.resolve),
       });
     });
   }

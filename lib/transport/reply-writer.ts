@@ -1,8 +1,7 @@
 import type { Attempt } from '../consumption/attempt.js';
 import type { ReplyPacket } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
-
-export type ReplyEncoder = (packet: ReplyPacket, index?: number) => EncodedReply | Promise<EncodedReply>;
+import type { ReplyEncoder } from './reply-encoder.js';
 
 /**
  * Turns a handler's values into replies, in order. A value that is the last one says so in its own record, as in Nest:

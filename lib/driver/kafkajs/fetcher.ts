@@ -65,6 +65,7 @@ export class Fetcher {
   private feeds = new Map<string, Feed>();
   private readonly busy = new Set<string>();
   private ticket = 0;
+  private started = false;
   private waking = false;
   private retryTimer: Timer | undefined;
 
@@ -76,7 +77,9 @@ export class Fetcher {
     private readonly clock: Clock,
   ) {}
 
+  /** From now on they can be paused and sought; nothing is read before `start`. */
   assign(partitions: readonly AssignedPartition[]): void {
+    this.started = false;
     for (const partition of partitions) {
       this.feeds.set(partitionName(partition), {
         partition,
@@ -90,11 +93,16 @@ export class Fetcher {
         problem: undefined,
       });
     }
+  }
+
+  start(): void {
+    this.started = true;
     this.wake();
   }
 
   /** Forgets everything at once; answers that are under way are dropped. */
   clear(): void {
+    this.started = false;
     this.feeds = new Map();
     this.clock.clearTimeout(this.retryTimer);
   }
@@ -124,11 +132,11 @@ export class Fetcher {
 
   /** Looks for something to fetch, after the current turn: many resumes make one request. */
   wake(): void {
-    if (this.waking) return;
+    if (this.waking || !this.started) return;
     this.waking = true;
     this.clock.setImmediate(() => {
       this.waking = false;
-      this.pump();
+      if (this.started) this.pump();
     });
   }
 

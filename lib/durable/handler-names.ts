@@ -1,0 +1,74 @@
+import type { ModulesContainer } from '@nestjs/core';
+import { Transport } from '@nestjs/microservices';
+import { NotDurableError } from '../errors/errors.js';
+import { handlerOf, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
+
+/** Where Nest's pattern decorators write; its index does not export the names. */
+const PATTERN_METADATA = 'microservices:pattern';
+const TRANSPORT_METADATA = 'microservices:transport';
+
+interface Claimant {
+  readonly controller: Function;
+  readonly method: Function;
+}
+
+/**
+ * Two handlers under one name would take each other's messages for done.
+ * @param global whether handlers without a decorator are durable too.
+ * @throws NotDurableError naming the handlers.
+ */
+export function expectDistinctNames(modules: ModulesContainer, global: boolean): void {
+  const claimants = new Map<string, Claimant>();
+  for (const { controllers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      if (typeof metatype !== 'function') continue;
+      for (const { handler, method } of durableHandlers(metatype, global)) {
+        const other = claimants.get(handler.id);
+        // A controller that two modules list is still one.
+        if (other && (other.controller !== metatype || other.method !== method)) throw shared(handler.id);
+        claimants.set(handler.id, { controller: metatype, method });
+      }
+    }
+  }
+}
+
+export function shared(name: string): NotDurableError {
+  return new NotDurableError(
+    `Two durable handlers are both named ${name}: each would take the other's messages for its own and drop them as ` +
+      "duplicates. Name them apart with @Durable({ name: '…' }).",
+  );
+}
+
+function durableHandlers(
+  controller: Function,
+  global: boolean,
+): { handler: DurableHandler; method: Function }[] {
+  return methodsOf(controller)
+    .filter((method) => isKafkaHandler(method) && (global || isMarked(controller, method)))
+    .map((method) => ({ handler: handlerOf(controller, method), method }))
+    .filter(({ handler }) => handler.durable);
+}
+
+/** Inherited ones too, each name once: what a class overrides is not its own. */
+function methodsOf(controller: Function): Function[] {
+  const methods = new Map<string, Function>();
+  let prototype = controller.prototype as object | null;
+  for (
+    ;
+    prototype && prototype !== Object.prototype;
+    prototype = Object.getPrototypeOf(prototype) as object | null
+  ) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+      if (typeof value === 'function' && name !== 'constructor' && !methods.has(name)) {
+        methods.set(name, value as Function);
+      }
+    }
+  }
+  return [...methods.values()];
+}
+
+function isKafkaHandler(method: Function): boolean {
+  if (!Reflect.hasMetadata(PATTERN_METADATA, method)) return false;
+  const transport = Reflect.getMetadata(TRANSPORT_METADATA, method) as Transport | undefined;
+  return transport === undefined || transport === Transport.KAFKA;
+}
