@@ -44,12 +44,14 @@ export class GroupRunner {
 
   /**
    * Resolves with the failure that undid the group, or that its last delivery ended in while those before it were
-   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`.
+   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`, and
+   * none do once `ending` aborts.
    */
-  async run(deliveries: readonly Delivery[]): Promise<GroupFailure | undefined> {
+  async run(deliveries: readonly Delivery[], ending: AbortSignal): Promise<GroupFailure | undefined> {
     const { slots } = this.context;
-    await slots.acquire();
+    if (!(await slots.acquire(ending))) return undefined;
     try {
+      if (!this.mayGoOn()) return undefined;
       return await this.runInSlot(new Group(deliveries, this.context));
     } finally {
       slots.release();
