@@ -59,8 +59,11 @@ export class RecordConsumer implements ConsumerListener {
   async stop(): Promise<void> {
     this.closing = true;
     this.context.clock.clearTimeout(this.commitTimer);
-    this.context.gate.stop();
-    await this.consumer.stop();
+    try {
+      await this.consumer.stop();
+    } finally {
+      this.context.gate.stop();
+    }
   }
 
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
@@ -80,7 +83,9 @@ export class RecordConsumer implements ConsumerListener {
     await Promise.all(leaving.map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
-      if (this.processors.get(name) === processor) this.processors.delete(name);
+      // The driver may have stopped waiting, and assigned the partition anew.
+      if (this.processors.get(name) !== processor) continue;
+      this.processors.delete(name);
       this.committed.delete(name);
     }
   }
@@ -137,7 +142,10 @@ export class RecordConsumer implements ConsumerListener {
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
     const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
-    for (const { partition, position } of processors) {
+    for (const processor of processors) {
+      const { partition, position } = processor;
+      // Its turn may come when the assignment is over: what it says then is not about the next one.
+      if (this.processors.get(partitionName(partition)) !== processor) continue;
       const stored = this.committed.get(partitionName(partition));
       if (stored === undefined || position <= stored) continue;
       offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
