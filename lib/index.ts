@@ -12,6 +12,12 @@ export { KafkaTransportError, type ErrorCode } from './errors/kafka-transport.er
 export { ClientKafkaProxy } from './transport/client-kafka.proxy.js';
 export { kafkaClient } from './transport/kafka-client.js';
 export { KafkaDeliveryContext } from './transport/kafka-delivery.context.js';
+export {
+  KafkaMaxRetryExceptionFilter,
+  type CircuitState,
+  type KafkaMaxRetryOptions,
+  type SkipHandler,
+} from './transport/kafka-max-retry.exception-filter.js';
 export { kafkaServer } from './transport/kafka-server.js';
 export { KafkaTerminalException } from './transport/kafka-terminal.exception.js';
 export type { KafkaTransportOptions } from './transport/kafka-transport.options.js';

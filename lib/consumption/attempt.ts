@@ -58,6 +58,8 @@ export type ReplyPublisher = (delivery: Delivery, reply: EncodedReply) => Promis
 export class Attempt {
   /** What the handler threw, before exception filters turned it into something else. Set by the interceptor. */
   thrown: { readonly error: unknown } | undefined;
+  /** An exception filter counts the failures of this record and wants it tried again, however often it failed. */
+  retriedByFilter = false;
   /** Set when an interceptor enlisted this attempt; the handler's success then hangs on the group's commit. */
   resource: GroupResource | undefined;
   /** What an earlier execution replied: goes out instead of anything that the handler returns. */
@@ -81,6 +83,11 @@ export class Attempt {
   /** 1 for the first run in this process. */
   get number(): number {
     return this.delivery.failures + 1;
+  }
+
+  /** Nobody else's work hangs on this attempt: a failure of it is its own. */
+  get isAlone(): boolean {
+    return this.resource === undefined || this.group.deliveries.length === 1;
   }
 
   /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */

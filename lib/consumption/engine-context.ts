@@ -9,12 +9,23 @@ import type { AfterCommit, Ending, GroupHost } from './group.js';
 import type { RetryPolicy } from './retry-policy.js';
 import type { Semaphore } from './semaphore.js';
 
+/** When a group closes although more records wait. */
+export interface GroupBounds {
+  /** 1 is a transaction per record. */
+  readonly maxRecords: number;
+  readonly maxMillis: number;
+  /**
+   * Up to where `maxMillis` stretches while commits are slow: on a busy machine everything takes longer, and groups that
+   * got smaller for it would make it busier still.
+   */
+  readonly stretchedMillis: number;
+}
+
 /** Resolved options of the engine; times in milliseconds. */
 export interface EngineOptions {
   /** Partitions worked on at once. */
   readonly concurrency: number;
-  /** Bounds of one group. `maxRecords: 1` is a transaction per record. */
-  readonly groupCommit: { readonly maxRecords: number; readonly maxMillis: number };
+  readonly groupCommit: GroupBounds;
   readonly retry: RetryPolicy;
   readonly onExhausted: 'dead-letter' | 'block' | undefined;
   readonly handlerTimeout: number | undefined;

@@ -18,10 +18,16 @@ export interface GroupFailure {
   readonly suspects: readonly Delivery[];
 }
 
+/** A group goes on at least until its handlers took so many times as long as its commit. */
+const HANDLERS_PER_COMMIT = 8;
+/** Weight of the newest value in a moving average. */
+const WEIGHT = 1 / 4;
+
 /** Runs handlers one after the other and commits what they enlisted. One per partition; runs one group at a time. */
 export class GroupRunner {
-  /** Moving average of a handler's run in milliseconds. */
-  averageMillis = 0;
+  /** Moving averages in milliseconds: of a handler's run, and of a group's commit. */
+  private handlerMillis = 0;
+  private commitMillis = 0;
   private giveUp: ((error: unknown) => void) | undefined;
   private stopping: unknown;
 
@@ -35,6 +41,20 @@ export class GroupRunner {
     private readonly settle: (attempt: Attempt, afterwards: Promise<void> | undefined) => void,
     private readonly mayGoOn: () => boolean,
   ) {}
+
+  /** How many deliveries the next group may hold, going by how long handlers took. */
+  get fitting(): number {
+    const { maxRecords } = this.context.options.groupCommit;
+    return Math.max(
+      1,
+      Math.min(maxRecords, Math.floor(this.limitMillis / Math.max(this.handlerMillis, 0.001))),
+    );
+  }
+
+  private get limitMillis(): number {
+    const { maxMillis, stretchedMillis } = this.context.options.groupCommit;
+    return Math.max(maxMillis, Math.min(stretchedMillis, this.commitMillis * HANDLERS_PER_COMMIT));
+  }
 
   /** Aborts what runs; nothing is committed from now on. */
   stop(reason: StaleMemberError): void {
@@ -59,9 +79,12 @@ export class GroupRunner {
   }
 
   private async runInSlot(group: Group): Promise<GroupFailure | undefined> {
-    const { clock, options, publish } = this.context;
+    const { clock, publish } = this.context;
+    const limit = this.limitMillis;
     const done: Attempt[] = [];
     const began = clock.monotonic();
+    let first = 0;
+    let elapsed = 0;
     let runs = 0;
     let own: GroupFailure | undefined;
     for (const delivery of group.deliveries) {
@@ -76,13 +99,18 @@ export class GroupRunner {
       }
       if (attempt.resource) done.push(attempt);
       else this.settle(attempt, undefined);
-      if (clock.monotonic() - began >= options.groupCommit.maxMillis || !this.mayGoOn()) break;
+      elapsed = clock.monotonic() - began;
+      if (runs === 1) first = elapsed;
+      if (elapsed >= limit || !this.mayGoOn()) break;
     }
-    this.averageMillis += ((clock.monotonic() - began) / runs - this.averageMillis) / 8;
+    // The first run holds the beginning of the transaction too: it says little where there are others.
+    const sample = runs > 1 ? (elapsed - first) / (runs - 1) : first;
+    if (group.deliveries.length > 1) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
     return (await this.commit(group, done)) ?? own;
   }
 
   private async commit(group: Group, done: readonly Attempt[]): Promise<GroupFailure | undefined> {
+    const { clock } = this.context;
     const resource = group.enlisted;
     const last = done[done.length - 1];
     if (!resource) return undefined;
@@ -93,7 +121,9 @@ export class GroupRunner {
     let after: AfterCommit | undefined;
     try {
       if (this.stopping) throw this.stopping;
+      const began = clock.monotonic();
       after = await resource.commit(done);
+      this.commitMillis += (clock.monotonic() - began - this.commitMillis) * WEIGHT;
     } catch (error) {
       await resource.rollback();
       const undone = done.map(({ delivery }) => delivery);

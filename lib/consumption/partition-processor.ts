@@ -89,10 +89,8 @@ export class PartitionProcessor {
 
   /** The next deliveries that may share a group; fewer where handlers are slow. */
   private take(): Delivery[] {
-    const { maxRecords, maxMillis } = this.context.options.groupCommit;
-    const fitting = Math.floor(maxMillis / Math.max(this.runner.averageMillis, 0.001));
     const deliveries: Delivery[] = [];
-    for (const record of this.queue.take(Math.max(1, Math.min(maxRecords, fitting)))) {
+    for (const record of this.queue.take(this.runner.fitting)) {
       const routes = this.context.route(record);
       this.tracker.add(record.offset, routes.length);
       for (const { handler, kind } of routes) {
@@ -179,6 +177,7 @@ export class PartitionProcessor {
       failures: delivery.failures,
       attempts: options.retry.attempts,
       onExhausted: options.onExhausted,
+      retriedByFilter: attempt.retriedByFilter,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;

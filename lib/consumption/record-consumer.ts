@@ -8,7 +8,7 @@ import type {
 import { describeError } from '../errors/describe-error.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
-import { sleep, type Timer } from '../runtime/clock.js';
+import { settlesWithin, type Timer } from '../runtime/clock.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -25,8 +25,8 @@ export interface RecordConsumerListener {
  */
 export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
-  /** What the broker has stored, by partition name. */
-  private readonly committed = new Map<string, bigint>();
+  /** What the broker has stored, by assignment: the next one of a partition starts anew. */
+  private readonly committed = new WeakMap<PartitionProcessor, bigint>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -66,12 +66,14 @@ export class RecordConsumer implements ConsumerListener {
     }
   }
 
+  /**
+   * Stores where each partition starts before anything is read: of a group that begins at the end of a topic, a crash
+   * before its first commit would otherwise skip what came in the meantime.
+   */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
-    for (const partition of partitions) {
-      const name = partitionName(partition);
-      this.processors.set(name, new PartitionProcessor(partition, this.context));
-      this.committed.set(name, partition.startOffset);
-    }
+    const assigned = partitions.map((partition) => new PartitionProcessor(partition, this.context));
+    for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
+    await this.commit(assigned);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
@@ -84,9 +86,7 @@ export class RecordConsumer implements ConsumerListener {
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
       // The driver may have stopped waiting, and assigned the partition anew.
-      if (this.processors.get(name) !== processor) continue;
-      this.processors.delete(name);
-      this.committed.delete(name);
+      if (this.processors.get(name) === processor) this.processors.delete(name);
     }
   }
 
@@ -109,13 +109,8 @@ export class RecordConsumer implements ConsumerListener {
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
   private async drain(processors: readonly PartitionProcessor[]): Promise<void> {
     const { clock, options } = this.context;
-    const bounded = new AbortController();
     const drained = Promise.all(processors.map((processor) => processor.drain()));
-    await Promise.race([
-      drained,
-      sleep(clock, this.closing ? options.shutdownTimeout : options.revocationTimeout, bounded.signal),
-    ]);
-    bounded.abort();
+    await settlesWithin(clock, drained, this.closing ? options.shutdownTimeout : options.revocationTimeout);
   }
 
   private completed(): void {
@@ -140,20 +135,19 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
-    const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
+    const due = new Map<PartitionProcessor, PartitionOffset>();
     for (const processor of processors) {
       const { partition, position } = processor;
       // Its turn may come when the assignment is over: what it says then is not about the next one.
       if (this.processors.get(partitionName(partition)) !== processor) continue;
-      const stored = this.committed.get(partitionName(partition));
-      if (stored === undefined || position <= stored) continue;
-      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+      if (position <= (this.committed.get(processor) ?? -1n)) continue;
+      due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }
-    if (offsets.length === 0) return;
+    if (due.size === 0) return;
     try {
-      await this.consumer.commit(offsets);
-      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+      await this.consumer.commit([...due.values()]);
+      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))

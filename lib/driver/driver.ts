@@ -2,7 +2,7 @@
  * The port to a Kafka client. NOT A PUBLIC API: it follows the needs of this library and changes without notice.
  *
  * A driver moves bytes and keeps the group protocol; it knows nothing of handlers, retries or Nest. Each
- * implementation passes `test/contract/driver.contract.ts` unchanged.
+ * implementation passes `testing/contract/driver.contract.ts` unchanged.
  */
 import type {
   KafkaRecord,
@@ -121,7 +121,10 @@ export interface DriverConsumer {
   start(listener: ConsumerListener): Promise<void>;
   /** Revokes everything (awaited), leaves the group and disconnects. Idempotent; tolerates never-started. */
   stop(): Promise<void>;
-  /** Takes effect at once, also for records already fetched. Survives nothing: a rebalance starts unpaused. */
+  /**
+   * Takes effect at once, also for records already fetched. Survives nothing: a rebalance starts unpaused. Like `resume`
+   * and `seek` it works from within `onAssigned` on, and leaves partitions alone that are not held.
+   */
   pause(partitions: readonly TopicPartition[]): void;
   /** Takes effect within one network round trip. */
   resume(partitions: readonly TopicPartition[]): void;
@@ -129,7 +132,8 @@ export interface DriverConsumer {
   seek(position: PartitionOffset): void;
   /**
    * Stores offsets for the group under the current generation. Rejects with `StaleMemberError` if this member's
-   * generation is over (nothing was stored), with a retryable error on connection trouble (unknown).
+   * generation is over or it does not hold one of the partitions (nothing was stored), with a retryable error on
+   * connection trouble (unknown).
    */
   commit(offsets: readonly PartitionOffset[]): Promise<void>;
   /** Sends a heartbeat now. Rejects like `commit`. */

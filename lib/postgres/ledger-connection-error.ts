@@ -6,6 +6,12 @@ import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 /** Refused credentials (28), a database that does not exist (3D): while connecting, these are "unreachable" too. */
 const REFUSED = /^(?:28|3D)/;
 
+/**
+ * Canceled by a timeout or by hand (57014), permission withdrawn (42501), tables or schema gone (42P01, 3F000), a session
+ * ended for idling (25P03, 25P04), system and internal errors (58, XX).
+ */
+const OUT_OF_ORDER = /^(?:57014|42501|42P01|3F000|25P03|25P04|58...|XX...)$/;
+
 /** Server, database and user of a pool, for messages. Never the password. */
 export function describeTarget(pool: Pool): string {
   // The client resolves connection strings, environment variables and defaults; it is never connected.
@@ -45,9 +51,15 @@ export function connectError(error: unknown, target: string): unknown {
   );
 }
 
-/** What a failed statement becomes: unreachable if the server or its connection is to blame, itself otherwise. */
+/**
+ * What a failure of the ledger's own statement becomes: unreachable if the server is to blame or somebody's hand on it,
+ * for no handler can be; itself otherwise (a deferred constraint that COMMIT found violated, bytes that text can't hold).
+ */
 export function statementError(error: unknown, target: string): unknown {
-  if (error instanceof KafkaTransportError || !isInfrastructureError(error)) return error;
+  if (error instanceof KafkaTransportError) return error;
+  const state = sqlState(error);
+  const serversFault = state !== undefined && OUT_OF_ORDER.test(state);
+  if (!serversFault && !isInfrastructureError(error) && !isConnectionLoss(error)) return error;
   return new LedgerUnreachableError(`Postgres at ${target} cannot work now: ${messageOf(error)}`, {
     cause: error,
   });

@@ -121,13 +121,18 @@ async function apply(session: Session, schema: string, migration: Migration): Pr
 
 /** 0 if there is no schema yet. */
 async function currentVersion(session: Session, schema: string): Promise<number> {
-  const quoted = escapeIdentifier(schema);
-  const [table] = await session.run({ text: 'select to_regclass($1::text) as name' }, [
-    `${quoted}.schema_migration`,
-  ]);
-  if (table?.['name'] == null) return 0;
+  // Read from the catalog's tables: to_regclass answers from the session's cache, which does not learn of what others
+  // committed while this transaction waited for its lock.
+  const [table] = await session.run(
+    {
+      text: `select 1 as found from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1::text and c.relname = 'schema_migration'`,
+    },
+    [schema],
+  );
+  if (table === undefined) return 0;
   const [row] = await session.run(
-    { text: `select coalesce(max(version), 0) as version from ${quoted}.schema_migration` },
+    { text: `select coalesce(max(version), 0) as version from ${escapeIdentifier(schema)}.schema_migration` },
     [],
   );
   return Number(row!['version']);

@@ -53,6 +53,21 @@ export function sleep(clock: Clock, milliseconds: number, signal?: AbortSignal):
   });
 }
 
+/** Whether `work` settles within `milliseconds`. Rejects if it does. */
+export async function settlesWithin(
+  clock: Clock,
+  work: Promise<unknown>,
+  milliseconds: number,
+): Promise<boolean> {
+  const bound = new AbortController();
+  const timeout = sleep(clock, milliseconds, bound.signal).then(() => false);
+  try {
+    return await Promise.race([work.then(() => true), timeout]);
+  } finally {
+    bound.abort();
+  }
+}
+
 /** Lays a UUIDv7 (RFC 9562 §5.7) out of a time in milliseconds and ten random bytes. */
 export function uuidv7(milliseconds: number, random: Uint8Array): string {
   const bytes = Buffer.allocUnsafe(16);

@@ -1,20 +1,21 @@
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
+import { describeError } from '../errors/describe-error.js';
 import { ConnectionClosedError, TopicMissingError, WrongCallOrderError } from '../errors/errors.js';
-import type { Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import { clientMessages } from './client.messages.js';
-import { producerOptions, provisions, replyConsumerOptions, type ClientOptions } from './client.options.js';
+import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
 import { ReplyConsumer } from './reply-consumer.js';
 import { ReplyPartitionAssigner } from './reply-partition-assigner.js';
 import type { ReplyRegistry } from './reply-registry.js';
+import type { ResolvedOptions } from './resolve-options.js';
+import { provisionTopics } from './topic-provisioner.js';
 
 export interface ClientConnectionSettings {
-  readonly options: ClientOptions;
+  readonly options: ResolvedOptions;
   readonly groupId: string;
   /** Empty: the consumer never joins its group. */
   readonly replyTopics: readonly string[];
   readonly producerOnlyMode: boolean;
-  readonly clock: Clock;
   readonly log: Log;
   createDriver(): KafkaDriver | Promise<KafkaDriver>;
   onStatus(status: string): void;
@@ -71,16 +72,16 @@ export class ClientConnection {
     const { settings } = this;
     const { options, groupId, replyTopics, producerOnlyMode, log } = settings;
     const driver = await settings.createDriver();
-    const producer = driver.createProducer(producerOptions(options));
+    const producer = driver.createProducer(driverProducerOptions(options));
     producer.onStatus((status) => settings.onStatus(status));
     const consumer = producerOnlyMode
       ? undefined
       : driver.createConsumer({
-          ...replyConsumerOptions(options),
+          ...driverConsumerOptions(options),
           groupId,
           topics: replyTopics,
           fromBeginning: false,
-          assigners: [new ReplyPartitionAssigner(settings.clock)],
+          assigners: [new ReplyPartitionAssigner(options.clock)],
         });
     const replies =
       consumer &&
@@ -94,7 +95,7 @@ export class ClientConnection {
       await producer.connect();
       this.expectOpen();
       if (consumer && replies && replyTopics.length > 0) {
-        if (provisions(options)) await provision(driver, replyTopics);
+        if (options.provision) await provisionTopics(driver, replyTopics);
         this.expectOpen();
         await consumer.start(replies);
         this.expectOpen();
@@ -120,7 +121,7 @@ export class ClientConnection {
       try {
         await end();
       } catch (error) {
-        this.settings.log.warn(`The client did not close cleanly: ${describe(error)}`);
+        this.settings.log.warn(`The client did not close cleanly: ${describeError(error)}`);
       }
     }
   }
@@ -130,36 +131,14 @@ export class ClientConnection {
   }
 }
 
-/** Asks first: an existing topic needs no right to create topics. */
-async function provision(driver: KafkaDriver, topics: readonly string[]): Promise<void> {
-  await withAdmin(driver, async (admin) => {
-    const existing = new Set((await admin.describeTopics(topics)).map(({ topic }) => topic));
-    const missing = topics.filter((topic) => !existing.has(topic));
-    if (missing.length > 0) await admin.createTopics(missing.map((topic) => ({ topic })));
-  });
-}
-
-function countPartitions(driver: KafkaDriver, topic: string): Promise<number> {
-  return withAdmin(driver, async (admin) => {
+async function countPartitions(driver: KafkaDriver, topic: string): Promise<number> {
+  const admin = driver.createAdmin();
+  try {
+    await admin.connect();
     const [description] = await admin.describeTopics([topic]);
     if (!description) throw new TopicMissingError(`The reply topic "${topic}" does not exist`);
     return description.partitions.length;
-  });
-}
-
-async function withAdmin<T>(
-  driver: KafkaDriver,
-  use: (admin: ReturnType<KafkaDriver['createAdmin']>) => Promise<T>,
-): Promise<T> {
-  const admin = driver.createAdmin();
-  await admin.connect();
-  try {
-    return await use(admin);
   } finally {
     await admin.disconnect();
   }
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

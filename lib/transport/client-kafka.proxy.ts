@@ -4,6 +4,7 @@ import { connectable, defer, mergeMap, Subject, throwError, type Observable } fr
 import type { KafkaDriver } from '../driver/driver.js';
 import {
   ConnectionClosedError,
+  InvalidOptionError,
   InvalidPatternError,
   InvalidRecordError,
   ReplyPartitionMissingError,
@@ -23,36 +24,34 @@ import { deserializeReply, serializeMessage } from '../messages/packets.js';
 import { parseRecord } from '../messages/parser.js';
 import type { OutgoingRecord, RecordHeader } from '../messages/record.js';
 import { isTopicName } from '../messages/topic-name.js';
-import { systemClock, type Clock } from '../runtime/clock.js';
 import { ClientConnection } from './client-connection.js';
 import { clientMessages } from './client.messages.js';
-import { DEFAULT_REQUEST_TIMEOUT, validateClientOptions, type ClientOptions } from './client.options.js';
 import { createDefaultDriver } from './default-driver.js';
 import { emittedRecords, type EmittedRecords } from './emitted-records.js';
+import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import { ReplyRegistry, type UnclaimedReplies } from './reply-registry.js';
+import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 
 type NativeConsumer = ClientKafka['consumer'];
 type NativeProducer = ClientKafka['producer'];
 type CommittedOffsets = Parameters<ClientKafka['commitOffsets']>[0];
 
-/** Nest's own names, so that moving from the built-in client changes no group. */
-const DEFAULT_BROKER = 'localhost:9092';
-const DEFAULT_CLIENT_ID = 'nestjs-consumer';
-const DEFAULT_GROUP_ID = 'nestjs-group';
 const DEFAULT_SERIALIZER = { serialize: encodeMessage };
 /** Stands for `deserializeReply`'s own reading, which needs the raw record. */
 const DEFAULT_DESERIALIZER = { deserialize: (value: unknown): never => value as never };
 
 /**
  * Nest's Kafka client: `emit()` for events, `send()` for requests. The methods of the built-in one, the same headers and
- * topics; see `ClientOptions` for what can be set. Its records carry a fresh `message-id` each.
+ * topics; see `KafkaTransportOptions` for what can be set. `run` and `subscribe`
+ * may be there, so that client and server can share one object, but have nothing to act on: the reply consumer runs no
+ * handlers, commits nothing and never reads old replies. Its records carry a fresh `message-id` each.
  *
  * Naming can be changed by a subclass: ids in the constructor, reply topics in `getResponsePatternName`.
  */
 export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, string> {
   protected readonly logger = new Logger(ClientKafkaProxy.name);
-  protected readonly clock: Clock;
-  protected brokers: NonNullable<ClientOptions['client']>['brokers'];
+  /** Read at each connect. */
+  protected brokers: ResolvedOptions['brokers'];
   /** Read at each connect: `client.clientId` with the postfix. */
   protected clientId: string;
   /** Read at each connect: `consumer.groupId` with the postfix. */
@@ -60,28 +59,27 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   protected producerOnlyMode: boolean;
   /** Reply topics to subscribe to at the next connect. */
   protected readonly responsePatterns: string[] = [];
-  private readonly requestTimeout: number;
+  private readonly resolved: ResolvedOptions;
   private readonly registry: ReplyRegistry;
   private connection: ClientConnection | undefined;
   private closing: Promise<void> | undefined;
 
   /** @throws InvalidOptionError */
-  constructor(protected readonly options: ClientOptions = {}) {
+  constructor(protected readonly options: KafkaTransportOptions = {}) {
     super();
-    validateClientOptions(options);
-    const { client, consumer } = options;
-    const postfix = options.postfixId ?? '-client';
-    this.clock = options.clock ?? systemClock;
-    this.brokers = client?.brokers ?? [DEFAULT_BROKER];
-    this.clientId = (client?.clientId || DEFAULT_CLIENT_ID) + postfix;
-    this.groupId = (consumer?.groupId || DEFAULT_GROUP_ID) + postfix;
-    this.producerOnlyMode = options.producerOnlyMode ?? false;
-    this.requestTimeout = options.requestTimeout ?? DEFAULT_REQUEST_TIMEOUT;
+    const resolved = (this.resolved = resolveOptions(options, 'client'));
+    if (resolved.given.consumer?.partitionAssigners !== undefined) {
+      throw new InvalidOptionError('consumer.partitionAssigners', clientMessages.ownsAssigner());
+    }
+    this.brokers = resolved.brokers;
+    this.clientId = resolved.clientId;
+    this.groupId = resolved.groupId;
+    this.producerOnlyMode = resolved.given.producerOnlyMode ?? false;
     this.initializeSerializer(options);
     this.initializeDeserializer(options);
-    this.registry = new ReplyRegistry(this.clock, this.logger, this.requestTimeout, (record) => {
+    this.registry = new ReplyRegistry(resolved.clock, this.logger, resolved.requestTimeout, (record) => {
       const deserializer = this.deserializer === DEFAULT_DESERIALIZER ? undefined : this.deserializer;
-      return deserializeReply(record, parseRecord(record, options.parser), deserializer);
+      return deserializeReply(record, parseRecord(record, resolved), deserializer);
     });
   }
 
@@ -189,16 +187,17 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
 
   /** The Kafka client to connect with. */
   protected createDriver(): KafkaDriver | Promise<KafkaDriver> {
-    if (this.options.driver) return this.options.driver;
-    const { clientId, brokers, clock, logger } = this;
-    return createDefaultDriver({ ...this.options.client, clientId, brokers }, clock, logger);
+    const { given, clock } = this.resolved;
+    if (given.driver) return given.driver;
+    const config = { ...given.client, brokers: this.brokers, clientId: this.clientId };
+    return createDefaultDriver(config, clock, this.logger);
   }
 
-  protected override initializeSerializer(options: ClientOptions): void {
+  protected override initializeSerializer(options: KafkaTransportOptions): void {
     this.serializer = options.serializer ?? DEFAULT_SERIALIZER;
   }
 
-  protected override initializeDeserializer(options: ClientOptions): void {
+  protected override initializeDeserializer(options: KafkaTransportOptions): void {
     this.deserializer = options.deserializer ?? DEFAULT_DESERIALIZER;
   }
 
@@ -220,7 +219,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   }
 
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
-    const correlationId = this.clock.uuid();
+    const correlationId = this.resolved.clock.uuid();
     let isSent = false;
     try {
       const topic = this.topicOf(packet.pattern);
@@ -228,8 +227,10 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
       this.expectSubscribed(topic, replyTopic);
       const timeoutError = () =>
         isSent
-          ? new ReplyTimeoutError(topic, this.requestTimeout)
-          : new ReplyPartitionMissingError(clientMessages.unassigned(replyTopic, this.requestTimeout));
+          ? new ReplyTimeoutError(topic, this.resolved.requestTimeout)
+          : new ReplyPartitionMissingError(
+              clientMessages.unassigned(replyTopic, this.resolved.requestTimeout),
+            );
       this.registry.add({ correlationId, topic, replyTopic, callback, timeoutError });
       this.request(topic, replyTopic, correlationId, packet.data, () => (isSent = true)).catch(
         (error: unknown) => this.registry.fail(correlationId, error),
@@ -272,7 +273,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
     return {
       topic,
       ...parts,
-      headers: [...parts.headers, [MESSAGE_ID_HEADER, Buffer.from(this.clock.uuid())]],
+      headers: [...parts.headers, [MESSAGE_ID_HEADER, Buffer.from(this.resolved.clock.uuid())]],
     };
   }
 
@@ -282,12 +283,11 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   }
 
   private createConnection(): ClientConnection {
-    const { options, groupId, producerOnlyMode, clock, logger: log } = this;
+    const { resolved: options, groupId, producerOnlyMode, logger: log } = this;
     const settings = {
       options,
       groupId,
       producerOnlyMode,
-      clock,
       log,
       replyTopics: [...this.responsePatterns],
       createDriver: () => this.createDriver(),

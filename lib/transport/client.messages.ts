@@ -5,6 +5,8 @@ export const clientMessages = {
   notInitialized: () => 'Not initialized. Please call the "connect" method first.',
   eventsUnsupported: () =>
     'Method is not supported for Kafka client: subscribe to "status", or use the driver\'s "consumer" and "producer"',
+  ownsAssigner: () =>
+    'belongs to the client: another assigner would take reply partitions away from requests on their way. Remove it',
   closedWhileWaiting: (topic: string) => `The client was closed before the reply to "${topic}" arrived`,
   closedBeforeSent: () => 'The client was closed before the message was sent',
   closedWhileConnecting: () => 'The client was closed while it was connecting',

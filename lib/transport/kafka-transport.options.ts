@@ -15,7 +15,10 @@ export interface KafkaTransportOptions extends NestOptions {
   driver?: KafkaDriver;
   /** Partitions worked on at once in this process. Default 8, or `run.partitionsConsumedConcurrently` if given. */
   concurrency?: number;
-  /** Bounds of a transaction that consecutive records share; `false` = one record each. Default 64 records, 10 ms. */
+  /**
+   * Bounds of a transaction that consecutive records share; `false` = one record each. Default 64 records and 10 ms, which
+   * stretch up to 100 ms while commits take longer than an eighth of that.
+   */
   groupCommit?: { maxRecords?: number; maxMillis?: number } | false;
   /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter. */
   retry?: Partial<RetryPolicy>;

@@ -5,6 +5,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import type { ReplyEncoder } from './reply-encoder.js';
 import { ReplyWriter } from './reply-writer.js';
+import { deferred } from '../runtime/deferred.js';
 
 /** What a handler is called with, made anew for each attempt. */
 export interface HandlerCall {
@@ -66,25 +67,25 @@ export class NestDeliveryHandler implements DeliveryHandler {
       if (!attempt.replayed) writer.value(result);
       return finish();
     }
+    // Before anything is subscribed to: a stream may give its first value at once.
+    const ended = deferred();
     return new Promise((resolve) => {
       let resolved = false;
-      const ended = new Promise<void>((end) => {
-        result.subscribe({
-          next: (value) => {
-            // Interceptors run when the stream is subscribed to: only now it is known whether the handler ran at all.
-            if (attempt.replayed) return;
-            writer.value(value);
-            if (resolved || attempt.resource) return;
-            resolved = true;
-            attempt.streaming = this.streaming(ended);
-            resolve(succeeded);
-          },
-          error: (error: unknown) => {
-            if (resolved) return void writer.error(answerOf(error)).then(end);
-            void this.failure(attempt, error).then(resolve).then(end);
-          },
-          complete: () => void finish().then(resolve).then(end),
-        });
+      result.subscribe({
+        next: (value) => {
+          // Interceptors run when the stream is subscribed to: only now it is known whether the handler ran at all.
+          if (attempt.replayed) return;
+          writer.value(value);
+          if (resolved || attempt.resource) return;
+          resolved = true;
+          attempt.streaming = this.streaming(ended.promise);
+          resolve(succeeded);
+        },
+        error: (error: unknown) => {
+          if (resolved) void writer.error(answerOf(error)).then(ended.resolve);
+          else void this.failure(attempt, error).then(resolve);
+        },
+        complete: () => void finish().then(resolve).then(ended.resolve),
       });
     });
   }

@@ -36,7 +36,7 @@ interface Pending extends RequestEntry {
   earlier: Promise<void> | undefined;
 }
 
-/** Correlation ids that are remembered after their request has ended, to tell late replies from unknown ones. */
+/** At least so many correlation ids are remembered after their request has ended, to tell late replies from unknown. */
 const REMEMBERED = 4_096;
 /** Timers take no more than a signed 32-bit number of milliseconds. */
 const LONGEST_TIMER = 2 ** 31 - 1;
@@ -49,7 +49,9 @@ export class ReplyRegistry {
   readonly unclaimed: UnclaimedReplies = { late: 0, unknown: 0, forged: 0 };
   /** In order of their deadlines: all requests wait equally long, and one that is prolonged moves to the end. */
   private readonly requests = new Map<string, Pending>();
-  private readonly ended = new Set<string>();
+  /** Two generations: dropping the oldest id of one set each time would have to pass over all that were dropped before. */
+  private ended = new Set<string>();
+  private endedBefore = new Set<string>();
   private timer: Timer | undefined;
 
   constructor(
@@ -97,7 +99,7 @@ export class ReplyRegistry {
     const correlationId = headerValue(record.headers, CORRELATION_ID_HEADER)?.toString('utf8');
     const request = correlationId === undefined ? undefined : this.requests.get(correlationId);
     if (request === undefined) {
-      if (correlationId !== undefined && this.ended.has(correlationId)) this.unclaimed.late++;
+      if (correlationId !== undefined && this.hasEnded(correlationId)) this.unclaimed.late++;
       else this.unclaimed.unknown++;
       return;
     }
@@ -114,7 +116,6 @@ export class ReplyRegistry {
       }
       request.nextIndex = index + 1;
     }
-    this.prolong(request);
     if (request.earlier) {
       request.earlier = request.earlier.then(() => this.settle(request, record));
       return;
@@ -128,7 +129,10 @@ export class ReplyRegistry {
     const fail = (err: unknown) => this.fail(request.correlationId, err);
     try {
       const packet = this.deserialize(record);
-      if (isPromise(packet)) return packet.then((resolved) => this.pass(request, resolved)).catch(fail);
+      if (isPromise(packet)) {
+        this.prolong(request);
+        return packet.then((resolved) => this.pass(request, resolved)).catch(fail);
+      }
       this.pass(request, packet);
     } catch (err) {
       fail(err);
@@ -140,6 +144,7 @@ export class ReplyRegistry {
     if (this.requests.get(request.correlationId) !== request) return;
     const { err, response, isDisposed } = packet;
     if (err || isDisposed) this.take(request.correlationId);
+    else this.prolong(request);
     this.call(request, err ? { err, response, isDisposed: true } : { response, isDisposed });
   }
 
@@ -165,14 +170,17 @@ export class ReplyRegistry {
 
   private remember(correlationId: string): void {
     this.ended.add(correlationId);
-    if (this.ended.size <= REMEMBERED) return;
-    for (const oldest of this.ended) {
-      this.ended.delete(oldest);
-      break;
-    }
+    if (this.ended.size < REMEMBERED) return;
+    this.endedBefore = this.ended;
+    this.ended = new Set();
+  }
+
+  private hasEnded(correlationId: string): boolean {
+    return this.ended.has(correlationId) || this.endedBefore.has(correlationId);
   }
 
   private prolong(request: Pending): void {
+    if (this.requests.get(request.correlationId) !== request) return;
     request.deadline = this.clock.monotonic() + this.requestTimeout;
     this.requests.delete(request.correlationId);
     this.requests.set(request.correlationId, request);

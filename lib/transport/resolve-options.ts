@@ -1,4 +1,4 @@
-import type { EngineOptions } from '../consumption/engine-context.js';
+import type { EngineOptions, GroupBounds } from '../consumption/engine-context.js';
 import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
@@ -38,6 +38,8 @@ const DEFAULT_BROKER = 'localhost:9092';
 
 /** Offsets are bookkeeping: often enough that little is read again after a crash, seldom enough to cost nothing. */
 const COMMIT_INTERVAL = 500;
+const GROUP_MILLIS = 10;
+const STRETCHED_GROUP_MILLIS = 100;
 const MAX_HELD_RECORDS = 2_000;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;
 
@@ -116,17 +118,12 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
     'partitionsConsumedConcurrently',
   ]);
   const concurrency = given.concurrency ?? given.run?.partitionsConsumedConcurrently ?? 8;
-  const group = given.groupCommit === false ? { maxRecords: 1 } : (given.groupCommit ?? {});
-  onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis']);
   const interval = given.run?.autoCommitInterval;
   const threshold = given.run?.autoCommitThreshold;
   const timeout = given.handlerTimeout;
   return {
     concurrency: wholeNumber('concurrency', concurrency, 1, 1_000),
-    groupCommit: {
-      maxRecords: wholeNumber('groupCommit.maxRecords', group.maxRecords ?? 64, 1, 10_000),
-      maxMillis: numberAtLeast('groupCommit.maxMillis', group.maxMillis ?? 10, 0),
-    },
+    groupCommit: resolveGroup(given.groupCommit),
     retry: resolveRetry(given.retry ?? {}),
     onExhausted:
       given.onExhausted === undefined
@@ -140,6 +137,17 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
     commitThreshold: threshold == null ? Infinity : wholeNumber('run.autoCommitThreshold', threshold, 1),
     maxHeldRecords: MAX_HELD_RECORDS,
     maxHeldBytes: MAX_HELD_BYTES,
+  };
+}
+
+function resolveGroup(given: KafkaTransportOptions['groupCommit']): GroupBounds {
+  const group = given === false ? { maxRecords: 1 } : (given ?? {});
+  onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis']);
+  const maxMillis = numberAtLeast('groupCommit.maxMillis', group.maxMillis ?? GROUP_MILLIS, 0);
+  return {
+    maxRecords: wholeNumber('groupCommit.maxRecords', group.maxRecords ?? 64, 1, 10_000),
+    maxMillis,
+    stretchedMillis: group.maxMillis === undefined ? STRETCHED_GROUP_MILLIS : maxMillis,
   };
 }
 

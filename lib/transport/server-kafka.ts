@@ -7,38 +7,28 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
-import { isObservable, lastValueFrom } from 'rxjs';
-import type { Attempt, Delivery, Route } from '../consumption/attempt.js';
-import { deadLetterRecord } from '../consumption/dead-letter.js';
-import type { AfterCommit, Ending } from '../consumption/group.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
-import type { DriverConsumer, DriverProducer, DriverProducerOptions, KafkaDriver } from '../driver/driver.js';
-import { describeError } from '../errors/describe-error.js';
+import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { WrongCallOrderError } from '../errors/errors.js';
-import { deserializeRequest, encodeReply } from '../messages/packets.js';
-import { parseRecord } from '../messages/parser.js';
-import type { KafkaRecord, OutgoingRecord } from '../messages/record.js';
+import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
-import { sleep } from '../runtime/clock.js';
+import { settlesWithin } from '../runtime/clock.js';
+import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
+import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
 import { classifyFailure, terminalReason } from './failure-classes.js';
+import { HandlerCalls } from './handler-calls.js';
 import { HandlerRegistry } from './handler-registry.js';
-import { KafkaDeliveryContext } from './kafka-delivery.context.js';
-import { KafkaTerminalException } from './kafka-terminal.exception.js';
+import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
-import {
-  NestDeliveryHandler,
-  type HandlerCall,
-  type NestDeliveryHandlerPorts,
-} from './nest-delivery-handler.js';
+import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
+import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
-import { replyAddress, ReplyPublisher } from './reply-publisher.js';
 import { produceLetter } from './produce-letter.js';
+import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
-import { isStartupProbe, type StartupProbeCall } from './startup-probe.js';
+import { isStartupProbe, runStartupProbe } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
-
-type ContextArgs = ConstructorParameters<typeof KafkaDeliveryContext>[0];
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -66,7 +56,6 @@ export class ServerKafka
   protected readonly groupId: string;
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
-  private readonly routes = new Map<MessageHandler, NestDeliveryHandler>();
   private readonly probes: MessageHandler[] = [];
   private listening = false;
   private connection: Connection | undefined;
@@ -142,30 +131,9 @@ export class ServerKafka
   }
 
   private async start(): Promise<void> {
-    const { resolved, registry } = this;
-    this.routes.clear();
     await this.runProbes();
-    const driver = resolved.given.driver ?? this.createDriver();
-    const producer = driver.createProducer(producerOptions(resolved));
-    const consumer = driver.createConsumer({
-      groupId: resolved.groupId,
-      topics: registry.patterns,
-      fromBeginning: resolved.fromBeginning,
-      sessionTimeout: resolved.sessionTimeout,
-      rebalanceTimeout: resolved.rebalanceTimeout,
-      heartbeatInterval: resolved.heartbeatInterval,
-      maxWaitTime: resolved.given.consumer?.maxWaitTimeInMs,
-      minBytes: resolved.given.consumer?.minBytes,
-      maxBytes: resolved.given.consumer?.maxBytes,
-      maxBytesPerPartition: resolved.given.consumer?.maxBytesPerPartition,
-      metadataMaxAge: resolved.given.consumer?.metadataMaxAge,
-      readUncommitted: resolved.given.consumer?.readUncommitted,
-      rackId: resolved.given.consumer?.rackId,
-      native: resolved.given.consumer,
-    });
-    const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
-    const records = this.createRecordConsumer(consumer, producer, replies);
-    this.connection = { driver, producer, consumer, records, replies };
+    const { driver, producer, records } = this.connect();
+    const { registry, resolved } = this;
     producer.onStatus((status) => this._status$.next(status as KafkaStatus));
     await producer.connect();
     if (resolved.provision) {
@@ -173,6 +141,23 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
     }
     if (registry.patterns.length > 0) await records.start();
+  }
+
+  /** Puts the parts together; nothing is opened yet, and `close` finds all of them. */
+  private connect(): Connection {
+    const { resolved, groupId } = this;
+    const driver = resolved.given.driver ?? this.createDriver();
+    const producer = driver.createProducer(driverProducerOptions(resolved));
+    const consumer = driver.createConsumer({
+      ...driverConsumerOptions(resolved),
+      groupId,
+      topics: this.registry.patterns,
+      fromBeginning: resolved.fromBeginning,
+    });
+    const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
+    const records = this.createRecordConsumer(consumer, producer, replies);
+    this.connection = { driver, producer, consumer, records, replies };
+    return this.connection;
   }
 
   /** The Kafka client to listen with. */
@@ -183,104 +168,44 @@ export class ServerKafka
   }
 
   private createRecordConsumer(consumer: DriverConsumer, producer: DriverProducer, replies: ReplyPublisher) {
-    const { resolved } = this;
-    const ports = this.handlerPorts(consumer, producer);
+    const { resolved, groupId } = this;
+    const letters = new DeadLetters(resolved, groupId, producer);
+    const router = new RecordRouter(this.registry, this.handlerPorts(consumer, producer));
     return new RecordConsumer(
       consumer,
       {
         options: resolved.engine,
         clock: resolved.clock,
         log: this.logger,
+        groupId,
+        route: router.route,
         publish: replies.publish,
         produce: (record) => produceLetter(producer, record),
-        route: (record) => this.route(record, ports),
         classify: classifyFailure,
         reasonOf: terminalReason,
         errorReply: (error) => encodeReply({ err: error, isDisposed: true }) as EncodedReply,
-        groupId: resolved.groupId,
-        deadLetter: (delivery, ending, key) => this.deadLetter(delivery, ending, key),
-        hasDeadLetterTopic: resolved.deadLetterTopic !== undefined,
-        concludeWithoutResource: (attempt, ending) => this.publishDeadLetter(producer, attempt, ending),
+        hasDeadLetterTopic: letters.isOn,
+        deadLetter: letters.recordOf,
+        concludeWithoutResource: letters.publish,
       },
       { onStatus: (status) => this._status$.next(status as KafkaStatus) },
     );
   }
 
   private handlerPorts(consumer: DriverConsumer, producer: DriverProducer): NestDeliveryHandlerPorts {
-    const { serializer, deserializer } = this.resolved.given;
-    const { keepBinary, clock, streamOffsetTimeout } = this.resolved;
-    const heartbeat = () => consumer.heartbeat();
+    const { resolved } = this;
+    const { streamOffsetTimeout } = resolved;
     return {
-      open: (attempt): HandlerCall | Promise<HandlerCall> => {
-        const { record } = attempt.delivery;
-        const message = parseRecord(record, { keepBinary });
-        const args = [message, record.partition, record.topic, consumer.native, heartbeat, producer.native];
-        const context = new KafkaDeliveryContext(args as unknown as ContextArgs, attempt);
-        const packet = deserializeRequest(message, deserializer);
-        if (packet instanceof Promise) return packet.then(({ data }) => ({ data, context }));
-        return { data: packet.data, context };
-      },
-      encode: replyEncoder(serializer),
+      open: new HandlerCalls(resolved, consumer, producer).open,
+      encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
-      withinStreamTimeout: async (ended) => {
-        const bound = new AbortController();
-        const first = await Promise.race([
-          ended.then(() => true),
-          sleep(clock, streamOffsetTimeout, bound.signal).then(() => false),
-        ]);
-        bound.abort();
-        return first;
-      },
+      withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
       onStreamTimeout: (name) =>
         this.logger.warn(
           `${name}: a reply stream has not ended within streamOffsetTimeout (${streamOffsetTimeout} ms); the offset of ` +
             'its request is let go, a crash from now on ends the stream',
         ),
     };
-  }
-
-  private route(record: KafkaRecord, ports: NestDeliveryHandlerPorts): readonly Route[] {
-    const isRequest = replyAddress(record) !== undefined;
-    const handlers = this.registry.of(record.topic);
-    if (handlers.length === 0) return [this.unhandled(record.topic, isRequest, ports)];
-    return handlers.map(({ callback, pattern, isEvent }): Route => {
-      let handler = this.routes.get(callback);
-      if (!handler)
-        this.routes.set(callback, (handler = new NestDeliveryHandler(String(pattern), callback, ports)));
-      return { handler, kind: isRequest && !isEvent ? 'request' : 'event' };
-    });
-  }
-
-  private unhandled(topic: string, isRequest: boolean, ports: NestDeliveryHandlerPorts): Route {
-    const refuse = () => {
-      const message = `There is no matching handler for the topic "${topic}"`;
-      throw new KafkaTerminalException(message, 'no-handler');
-    };
-    return { handler: new NestDeliveryHandler(topic, refuse, ports), kind: isRequest ? 'request' : 'event' };
-  }
-
-  private async publishDeadLetter(
-    producer: DriverProducer,
-    { delivery }: Attempt,
-    ending: Ending,
-  ): Promise<AfterCommit | undefined> {
-    const letter = ending.state === 'dead' ? this.deadLetter(delivery, ending, undefined) : undefined;
-    if (letter) await produceLetter(producer, letter);
-    return undefined;
-  }
-
-  private deadLetter(
-    delivery: Delivery,
-    ending: Ending,
-    key: string | undefined,
-  ): OutgoingRecord | undefined {
-    const { deadLetterTopic, groupId, clock } = this.resolved;
-    if (!deadLetterTopic) return undefined;
-    return deadLetterRecord(deadLetterTopic(delivery.record), delivery, ending, {
-      group: groupId,
-      key,
-      now: clock.now(),
-    });
   }
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
@@ -301,15 +226,11 @@ export class ServerKafka
     const { engine, insistsOnAutoCommit } = this.resolved;
     const { concurrency, commitOffsets } = engine;
     for (const probe of this.probes) {
-      const call: StartupProbeCall = { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets };
-      try {
-        const result: unknown = await probe(call);
-        if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
-      } catch (error) {
-        // A guard in the probe's way says nothing about what the probe looks for: only a refusal counts.
-        this.logger.debug(`A start-up probe did not answer: ${describeError(error)}`);
-      }
-      if (call.refusal) throw call.refusal;
+      await runStartupProbe(
+        probe,
+        { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
+        this.logger,
+      );
     }
   }
 
@@ -319,11 +240,6 @@ export class ServerKafka
       'Not listening. Call listen() or startAllMicroservices() before unwrapping the server',
     );
   }
-}
-
-function producerOptions({ given }: ResolvedOptions): DriverProducerOptions {
-  const { acks, timeout, compression } = given.send ?? {};
-  return { acks: acks as DriverProducerOptions['acks'], timeout, compression, native: given.producer };
 }
 
 async function settle(work: Promise<unknown>): Promise<unknown> {

@@ -1,4 +1,7 @@
 import type { MessageHandler } from '@nestjs/microservices';
+import { isObservable, lastValueFrom } from 'rxjs';
+import { describeError } from '../errors/describe-error.js';
+import type { Log } from '../runtime/log.js';
 
 /**
  * A handler whose `extras` hold this symbol is not subscribed to anything: the server calls it once while starting,
@@ -21,4 +24,20 @@ export interface StartupProbeCall {
 
 export function isStartupProbe({ extras }: MessageHandler): boolean {
   return extras !== undefined && (extras as Record<symbol, unknown>)[STARTUP_PROBE] === true;
+}
+
+/** Calls a probe. Rejects with its refusal, and with nothing else. */
+export async function runStartupProbe(
+  probe: MessageHandler,
+  call: StartupProbeCall,
+  log: Log,
+): Promise<void> {
+  try {
+    const result: unknown = await probe(call);
+    if (isObservable(result)) await lastValueFrom(result, { defaultValue: undefined });
+  } catch (error) {
+    // A guard in the probe's way says nothing about what the probe looks for: only a refusal counts.
+    log.debug(`A start-up probe did not answer: ${describeError(error)}`);
+  }
+  if (call.refusal) throw call.refusal;
 }

@@ -16,6 +16,8 @@ driverContract(
       truncate: async (topic, partition, offset) => {
         const admin = driver().native.admin();
         await admin.connect();
+        // Deleting records takes the leaders from metadata that only other calls load.
+        await admin.fetchTopicOffsets(topic);
         await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] });
         await admin.disconnect();
       },

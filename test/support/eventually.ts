@@ -1,11 +1,20 @@
-/** Resolves once `condition` holds; fails with its text after `milliseconds`. */
-export async function eventually(
-  condition: () => boolean | Promise<boolean>,
-  milliseconds = 20_000,
-): Promise<void> {
-  const end = performance.now() + milliseconds;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error(`Not within ${milliseconds} ms: ${String(condition)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+/**
+ * Waits until `condition` holds: until it returns something other than `false` and `undefined`, and does not throw.
+ * Resolves with what it returned; fails with the condition's text after `timeout` milliseconds.
+ */
+export async function eventually<T>(condition: () => Promise<T> | T, timeout = 20_000): Promise<T> {
+  const deadline = performance.now() + timeout;
+  for (;;) {
+    let failure: unknown;
+    try {
+      const result = await condition();
+      if (result !== false && result !== undefined) return result;
+    } catch (error) {
+      failure = error;
+    }
+    if (performance.now() > deadline) {
+      throw new Error(`Not within ${timeout} ms: ${String(condition)}`, { cause: failure });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

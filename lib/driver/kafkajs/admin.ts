@@ -63,7 +63,7 @@ export class KafkajsAdmin implements DriverAdmin {
   async deleteTopics(topics: readonly string[]): Promise<void> {
     if (topics.length === 0) return;
     await this.controller('Deleting topics', async (send) => {
-      for (const deleted of await send(DELETE_TOPICS, { topics }))
+      for (const deleted of await send(DELETE_TOPICS, { topics: [...new Set(topics)] }))
         refuse(deleted, 'DeleteTopics', UNKNOWN_TOPIC);
     });
     await this.until('Deleting topics', async () => (await this.describeTopics(topics)).length === 0);

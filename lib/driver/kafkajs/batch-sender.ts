@@ -15,7 +15,8 @@ import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
 import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
-import { INIT_PRODUCER_ID, PRODUCE, type ProducedPartition } from './produce-request.js';
+import { PRODUCE, type ProducedPartition } from './produce-request.js';
+import { ProducerIdentitySource } from './producer-identity.js';
 import { ProtocolError, protocolType } from './protocol-error.js';
 import { encodeBatch, NO_PRODUCER, type ProducerIdentity } from './record-batch-encoder.js';
 import type { TopicDirectory } from './topic-directory.js';
@@ -33,6 +34,8 @@ export interface BatchSenderOptions {
   readonly timeout: number;
   readonly compression: number;
   readonly idempotent: boolean;
+  /** Per broker; at most 5. */
+  readonly maxInFlightRequests: number | undefined;
   readonly retry: RetryOptions;
 }
 
@@ -62,8 +65,7 @@ const REQUEST_BYTES = 1_000_000;
 const BATCH_RECORDS = 10_000;
 const REQUESTS_PER_NODE = 5;
 const NO_NODE = -1;
-const INIT_ATTEMPTS = 50;
-const INIT_WAIT = 200;
+const LEADER_WAIT = 30;
 
 /** Refusals of a whole batch for the sake of a single record in it. */
 const DIVISIBLE = new Set([
@@ -78,6 +80,11 @@ const IDENTITY_LOST = new Set([
   'UNKNOWN_PRODUCER_ID',
   'INVALID_PRODUCER_EPOCH',
 ]);
+const LEADER_UNKNOWN = new Set([
+  'NOT_LEADER_OR_FOLLOWER',
+  'LEADER_NOT_AVAILABLE',
+  'UNKNOWN_TOPIC_OR_PARTITION',
+]);
 /** Answers after which a batch may be stored or not. */
 const UNCERTAIN = new Set(['REQUEST_TIMED_OUT', 'NOT_ENOUGH_REPLICAS_AFTER_APPEND', 'UNKNOWN_SERVER_ERROR']);
 const LEADER_NOT_AVAILABLE = 5;
@@ -87,8 +94,8 @@ export class BatchSender {
   private readonly queues = new Map<string, Queue>();
   private readonly ready = new Set<Queue>();
   private readonly requests = new Map<number, number>();
-  private idempotent: boolean;
-  private identity: Promise<ProducerIdentity> | undefined;
+  private readonly requestsPerNode: number;
+  private readonly identities: ProducerIdentitySource;
   private waking = false;
 
   constructor(
@@ -97,20 +104,21 @@ export class BatchSender {
     private readonly options: BatchSenderOptions,
     private readonly report: (status: 'connected' | 'disconnected') => void,
     private readonly clock: Clock,
-    private readonly log: Log,
+    log: Log,
   ) {
-    this.idempotent = options.idempotent;
+    this.identities = new ProducerIdentitySource(options.idempotent, connections, clock, log);
+    this.requestsPerNode = Math.min(options.maxInFlightRequests ?? REQUESTS_PER_NODE, REQUESTS_PER_NODE);
   }
 
   /** Gets a producer id. Rejects if no broker answers. */
   async prepare(): Promise<void> {
-    await this.currentIdentity();
+    await this.identities.current();
   }
 
   clear(): void {
     this.queues.clear();
     this.ready.clear();
-    this.identity = undefined;
+    this.identities.renew();
   }
 
   enqueue(entry: Entry, partition: number): void {
@@ -147,7 +155,7 @@ export class BatchSender {
     const parts = new Map<number, { bytes: number; batches: { queue: Queue; entries: Entry[] }[] }>();
     for (const queue of this.ready) {
       const node = this.directory.leader(queue) ?? NO_NODE;
-      if ((this.requests.get(node) ?? 0) >= REQUESTS_PER_NODE) continue;
+      if ((this.requests.get(node) ?? 0) >= this.requestsPerNode) continue;
       let part = parts.get(node);
       if (!part) parts.set(node, (part = { bytes: 0, batches: [] }));
       if (part.bytes > 0 && part.bytes + queue.waiting[0]!.size > REQUEST_BYTES) continue;
@@ -186,7 +194,7 @@ export class BatchSender {
 
   private async encode(batch: Batch): Promise<void> {
     const { queue, entries } = batch;
-    const identity = await this.currentIdentity();
+    const identity = await this.identities.current();
     if (queue.identity !== identity) {
       queue.identity = identity;
       queue.sequence = 0;
@@ -253,17 +261,19 @@ export class BatchSender {
     batch.uncertain ||=
       error instanceof ProtocolError ? UNCERTAIN.has(type) : !(error instanceof KafkaTransportError);
     const { retries = 5, initialRetryTime = 300, multiplier = 2, maxRetryTime = 30_000 } = this.options.retry;
-    const identityLost = this.idempotent && IDENTITY_LOST.has(type);
+    const identityLost = this.identities.isIdempotent && IDENTITY_LOST.has(type);
     const passing = identityLost
       ? !batch.uncertain
       : error instanceof ProtocolError
         ? error.retryable
         : !isFatal(error);
     if (!passing || batch.failures >= retries) return this.giveUp(batch, error);
-    const wait = identityLost ? 0 : Math.min(initialRetryTime * multiplier ** batch.failures, maxRetryTime);
+    // A leader that has moved or is new is known in a moment; only what does not pass at once takes longer steps.
+    const first = LEADER_UNKNOWN.has(type) && batch.failures === 0 ? LEADER_WAIT : Infinity;
+    const wait = Math.min(initialRetryTime * multiplier ** batch.failures, maxRetryTime, first);
     batch.failures++;
     try {
-      if (identityLost) this.identity = undefined;
+      if (identityLost) this.identities.renew();
       else await sleep(this.clock, wait);
       await this.directory.refresh([queue.topic]).catch(() => undefined);
       if (identityLost || batch.bytes.length === 0) await this.encode(batch);
@@ -275,7 +285,7 @@ export class BatchSender {
 
   private giveUp({ queue, entries, uncertain, failures }: Batch, error: unknown): void {
     // The broker may count this batch or not; under a new producer id the numbering starts again.
-    if (uncertain && this.idempotent) this.identity = undefined;
+    if (uncertain) this.identities.renew();
     const retryable = error instanceof ProtocolError ? error.retryable : !isFatal(error);
     const attempts = failures > 0 ? ` after ${failures + 1} attempts` : '';
     const doubt = uncertain ? '; it may have been stored' : '';
@@ -299,33 +309,6 @@ export class BatchSender {
     if (queue.waiting.length === 0) return;
     this.ready.add(queue);
     this.wake();
-  }
-
-  /** A broker that has just started is not ready to give ids out. */
-  private async initIdentity(): Promise<ProducerIdentity> {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await this.connections.sendToAny(INIT_PRODUCER_ID, {});
-      } catch (error) {
-        if (!(error instanceof ProtocolError && error.retryable) || attempt === INIT_ATTEMPTS) throw error;
-        await sleep(this.clock, INIT_WAIT);
-      }
-    }
-  }
-
-  private currentIdentity(): Promise<ProducerIdentity> {
-    if (!this.idempotent) return Promise.resolve(NO_PRODUCER);
-    this.identity ??= this.initIdentity().catch((error: unknown) => {
-      this.identity = undefined;
-      if (protocolType(error) !== 'CLUSTER_AUTHORIZATION_FAILED') throw error;
-      this.log.warn(
-        'This client may not produce idempotently (before Kafka 2.8 that takes the right IdempotentWrite on the cluster): ' +
-          'a batch that is repeated after a lost answer may be stored twice. Set "producer.idempotent" to false to accept that.',
-      );
-      this.idempotent = false;
-      return NO_PRODUCER;
-    });
-    return this.identity;
   }
 }
 

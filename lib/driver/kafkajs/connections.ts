@@ -1,7 +1,7 @@
 import type { Kafka, RetryOptions } from 'kafkajs';
 import { BrokerUnreachableError, ConnectionClosedError } from '../../errors/errors.js';
 import { sleep, type Clock } from '../../runtime/clock.js';
-import { isFatalConnectionError, unreachable } from './errors.js';
+import { isFatalConnectionError, isTimeout, unreachable } from './errors.js';
 import { openDoor, type KafkajsDoor, type RawConnection } from './kafkajs-internals.js';
 import { METADATA, type ClusterMetadata } from './metadata-request.js';
 import { ProtocolError } from './protocol-error.js';
@@ -108,7 +108,8 @@ export class Connections {
       this.throwIfClosed();
       return await request.send(connection, input);
     } catch (error) {
-      if (!connection.isOpen && this.open.get(key) === connection) {
+      // A socket whose other end is gone without a word looks open: what timed out on it is not tried there again.
+      if ((!connection.isOpen || isTimeout(error)) && this.open.get(key) === connection) {
         this.open.delete(key);
         this.close(connection);
       }

@@ -1,5 +1,5 @@
 import type { Kafka } from 'kafkajs';
-import { WrongCallOrderError } from '../../errors/errors.js';
+import { StaleMemberError, WrongCallOrderError } from '../../errors/errors.js';
 import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
 import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
@@ -19,10 +19,13 @@ import { Fetcher } from './fetcher.js';
 import { GroupMember, type Generation } from './group-member.js';
 import { NO_TOPIC_ID } from './wire.js';
 import { listOffsets, startOffsets } from './start-offsets.js';
+import { TopicIncarnations } from './topic-incarnations.js';
 import { Topology } from './topology.js';
 import type { CommittedPartition } from './offset-requests.js';
 
 const ASSIGN_RETRY = 250;
+/** How long `start` waits for the positions of its first assignment. */
+const START_PATIENCE = 30_000;
 
 /** Wires a group member, the knowledge of the cluster and a fetcher to the port. */
 export class KafkajsConsumer implements DriverConsumer {
@@ -32,13 +35,11 @@ export class KafkajsConsumer implements DriverConsumer {
   private member: GroupMember | undefined;
   private listener: ConsumerListener | undefined;
   private assignment: readonly AssignedPartition[] = [];
+  /** Names of the partitions that may be committed now: what is held, and what is being revoked. */
+  private committable: ReadonlySet<string> = new Set();
   /** Assigned by the leader, but not (yet) known to exist. */
   private pending: readonly TopicPartition[] = [];
-  /** Topic ids as of the last assignment, and partitions that existed when the consumer started. */
-  private readonly topicIds = new Map<string, string>();
-  private readonly initial = new Set<string>();
-  /** Topics that were deleted and made anew: what is committed belongs to the old one. */
-  private readonly renewed = new Set<string>();
+  private readonly incarnations: TopicIncarnations;
   private readonly partitionCounts = new Map<string, number>();
   private subscribed = '';
   private rebalanceId = 0;
@@ -60,6 +61,7 @@ export class KafkajsConsumer implements DriverConsumer {
       log,
       () => this.topologyChanged(),
     );
+    this.incarnations = new TopicIncarnations(this.topology);
     this.fetcher = new Fetcher(
       connections,
       this.topology,
@@ -129,7 +131,7 @@ export class KafkajsConsumer implements DriverConsumer {
     try {
       await this.connections.connect();
       await this.topology.start();
-      this.rememberPartitions();
+      this.incarnations.rememberInitial();
       this.native.emit('consumer.connect', null);
       await member.start();
     } catch (error) {
@@ -177,7 +179,16 @@ export class KafkajsConsumer implements DriverConsumer {
   }
 
   async commit(offsets: readonly CommittedPartition[]): Promise<void> {
-    await this.running().commit(offsets);
+    const member = this.running();
+    const foreign = offsets.find(
+      ({ topic, partition }) => !this.committable.has(partitionName({ topic, partition })),
+    );
+    // The broker would take it: it only looks at the generation.
+    if (foreign)
+      throw new StaleMemberError(
+        `${partitionName(foreign)} is not held by this member: nothing was committed`,
+      );
+    await member.commit(offsets);
     this.native.emit('consumer.commit_offsets', { ...this.membership, offsets: offsets.length });
   }
 
@@ -233,7 +244,7 @@ export class KafkajsConsumer implements DriverConsumer {
     }
     const known = generation.partitions.filter((partition) => this.topology.has(partition));
     this.pending = generation.partitions.filter((partition) => !this.topology.has(partition));
-    this.noticeRenewedTopics();
+    this.incarnations.noticeRenewed();
     const offsets = await this.findStartOffsets(known, ended);
     if (!offsets) return;
     this.rebalanceId++;
@@ -244,7 +255,8 @@ export class KafkajsConsumer implements DriverConsumer {
       rebalanceId: this.rebalanceId,
       startOffset: offset,
     }));
-    for (const { topic, topicId } of this.assignment) this.topicIds.set(topic, topicId);
+    for (const { topic, topicId } of this.assignment) this.incarnations.remember(topic, topicId);
+    this.committable = new Set(this.assignment.map(partitionName));
     const { groupId, memberId, leaderId, isLeader, protocol, duration } = generation;
     const memberAssignment: Record<string, number[]> = Object.create(null);
     for (const { topic, partition } of this.assignment) (memberAssignment[topic] ??= []).push(partition);
@@ -252,10 +264,12 @@ export class KafkajsConsumer implements DriverConsumer {
       ...{ groupId, memberId, leaderId, isLeader, memberAssignment, groupProtocol: protocol, duration },
     });
     const { assignment } = this;
+    // Before the listener is told, so that it can pause and seek at once.
+    this.fetcher.assign(assignment);
     await this.listener?.onAssigned(assignment);
     // Revoked while the listener was at it: reading must not start any more.
     if (this.assignment !== assignment) return;
-    this.fetcher.assign(assignment);
+    this.fetcher.start();
     this.listener?.onStatus('connected');
   }
 
@@ -266,21 +280,21 @@ export class KafkajsConsumer implements DriverConsumer {
   ): Promise<PartitionOffset[] | undefined> {
     const over = new AbortController();
     void ended.then(() => over.abort());
+    const deadline = this.rebalanceId === 0 ? this.clock.monotonic() + START_PATIENCE : Infinity;
     for (;;) {
       try {
         return await startOffsets(this.connections, this.topology, {
           groupId: this.options.groupId,
           partitions,
-          fromBeginning: (partition) =>
-            this.options.fromBeginning || !this.initial.has(this.incarnation(partition)),
-          ignoreCommitted: (partition) => this.renewed.has(partition.topic),
+          fromBeginning: (partition) => this.options.fromBeginning || !this.incarnations.isInitial(partition),
+          ignoreCommitted: (partition) => this.incarnations.isRenewed(partition.topic),
           readCommitted: !this.options.readUncommitted,
         }).then(async (offsets) => {
           await this.replaceStaleCommits(offsets);
           return offsets;
         });
       } catch (error) {
-        if (isFatal(error) || isStale(error)) throw error;
+        if (isFatal(error) || isStale(error) || this.clock.monotonic() > deadline) throw error;
         this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
         this.topology.refreshSoon();
         await sleep(this.clock, ASSIGN_RETRY, over.signal);
@@ -291,9 +305,9 @@ export class KafkajsConsumer implements DriverConsumer {
 
   /** What is committed for a topic made anew counts in the old one; whoever reads it next must not start there. */
   private async replaceStaleCommits(offsets: readonly PartitionOffset[]): Promise<void> {
-    const replaced = offsets.filter(({ topic }) => this.renewed.has(topic));
+    const replaced = offsets.filter(({ topic }) => this.incarnations.isRenewed(topic));
     if (replaced.length > 0) await this.member?.commit(replaced);
-    this.renewed.clear();
+    this.incarnations.settleRenewed();
   }
 
   private async revoked(reason: RevocationReason): Promise<void> {
@@ -301,8 +315,9 @@ export class KafkajsConsumer implements DriverConsumer {
     const { assignment, listener } = this;
     this.assignment = [];
     this.pending = [];
+    this.committable = new Set();
     if (!listener || assignment.length === 0) return;
-    const isGone = ({ topic, topicId }: AssignedPartition) => this.isRenewed(topic, topicId);
+    const isGone = ({ topic, topicId }: AssignedPartition) => this.incarnations.isAnother(topic, topicId);
     const gone = reason === 'lost' ? assignment : assignment.filter(isGone);
     const ours = reason === 'lost' ? [] : assignment.filter((partition) => !isGone(partition));
     for (const [partitions, why] of [
@@ -310,6 +325,7 @@ export class KafkajsConsumer implements DriverConsumer {
       [ours, 'revoked'],
     ] as const) {
       if (partitions.length === 0) continue;
+      if (why === 'revoked') this.committable = new Set(partitions.map(partitionName));
       try {
         await listener.onRevoked(partitions, why);
       } catch (error) {
@@ -318,13 +334,14 @@ export class KafkajsConsumer implements DriverConsumer {
         );
       }
     }
+    this.committable = new Set();
   }
 
   /** Decides whether newer metadata calls for another assignment. */
   private topologyChanged(): void {
     const { member } = this;
     if (!member?.membership || this.stopping) return;
-    const renewed = this.assignment.some(({ topic, topicId }) => this.isRenewed(topic, topicId));
+    const renewed = this.assignment.some(({ topic, topicId }) => this.incarnations.isAnother(topic, topicId));
     const appeared = this.pending.some((partition) => this.topology.has(partition));
     const subscription = this.topology.subscribedTopics().join() !== this.subscribed;
     const grown = member.isLeader && member.groupTopics.some((topic) => this.hasGrown(topic));
@@ -332,34 +349,10 @@ export class KafkajsConsumer implements DriverConsumer {
     else this.fetcher.wake();
   }
 
-  private isRenewed(topic: string, topicId: string): boolean {
-    const now = this.topology.topic(topic)?.topicId ?? topicId;
-    return now !== topicId;
-  }
-
-  private noticeRenewedTopics(): void {
-    for (const [topic, topicId] of this.topicIds) {
-      if (this.isRenewed(topic, topicId)) this.renewed.add(topic);
-    }
-  }
-
   /** A topic that is gone for now has not changed: its return is noticed by its new id. */
   private hasGrown(name: string): boolean {
     const topic = this.topology.topic(name);
     return topic !== undefined && topic.partitions.length !== this.partitionCounts.get(name);
-  }
-
-  /** What is made after the start is read from its first record: all of it comes later. */
-  private rememberPartitions(): void {
-    for (const name of this.topology.subscribedTopics()) {
-      for (const { partition } of this.topology.topic(name)?.partitions ?? []) {
-        this.initial.add(this.incarnation({ topic: name, partition }));
-      }
-    }
-  }
-
-  private incarnation(partition: TopicPartition): string {
-    return `${partitionName(partition)} ${this.topology.topic(partition.topic)?.topicId ?? ''}`;
   }
 
   private trouble(partition: AssignedPartition, problem: string | undefined): void {

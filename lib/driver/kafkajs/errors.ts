@@ -38,6 +38,11 @@ export function isFatalConnectionError(error: unknown): boolean {
   return error instanceof Error && 'retriable' in error && error.retriable === false;
 }
 
+/** Whether a request was not answered within the client's `requestTimeout`. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.name === 'KafkaJSRequestTimeoutError';
+}
+
 /** Keeps errors of this library, wraps everything else. */
 export function unreachable(error: unknown): KafkaTransportError {
   if (error instanceof KafkaTransportError) return error;

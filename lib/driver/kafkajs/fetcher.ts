@@ -8,7 +8,7 @@ import { partitionName, type KafkaRecord, type TopicPartition } from '../../mess
 import type { Clock, Timer } from '../../runtime/clock.js';
 import type { AssignedPartition } from '../driver.js';
 import type { Connections } from './connections.js';
-import { text } from './errors.js';
+import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { ProtocolError } from './protocol-error.js';
 import { EARLIEST, LATEST, LIST_OFFSETS } from './offset-requests.js';
@@ -59,12 +59,12 @@ const LONGEST_BACKOFF = 2_000;
 const LONGEST_TURN = 20;
 
 const OFFSET_OUT_OF_RANGE = 1;
-const FETCH_SESSION_ERRORS = new Set([70, 71]);
 
 export class Fetcher {
   private feeds = new Map<string, Feed>();
   private readonly busy = new Set<string>();
   private ticket = 0;
+  private started = false;
   private waking = false;
   private retryTimer: Timer | undefined;
 
@@ -76,7 +76,9 @@ export class Fetcher {
     private readonly clock: Clock,
   ) {}
 
+  /** From now on they can be paused and sought; nothing is read before `start`. */
   assign(partitions: readonly AssignedPartition[]): void {
+    this.started = false;
     for (const partition of partitions) {
       this.feeds.set(partitionName(partition), {
         partition,
@@ -90,11 +92,16 @@ export class Fetcher {
         problem: undefined,
       });
     }
+  }
+
+  start(): void {
+    this.started = true;
     this.wake();
   }
 
   /** Forgets everything at once; answers that are under way are dropped. */
   clear(): void {
+    this.started = false;
     this.feeds = new Map();
     this.clock.clearTimeout(this.retryTimer);
   }
@@ -124,11 +131,11 @@ export class Fetcher {
 
   /** Looks for something to fetch, after the current turn: many resumes make one request. */
   wake(): void {
-    if (this.waking) return;
+    if (this.waking || !this.started) return;
     this.waking = true;
     this.clock.setImmediate(() => {
       this.waking = false;
-      this.pump();
+      if (this.started) this.pump();
     });
   }
 
@@ -216,11 +223,10 @@ export class Fetcher {
       for (const feed of feeds) {
         if (!isValid(feed)) continue;
         feed.replica = undefined;
-        const session = error instanceof ProtocolError && FETCH_SESSION_ERRORS.has(error.errorCode);
+        // A broker that can't be reached is the member's to tell; here it is only tried again.
         this.fail(
           feed,
-          session ? undefined : `It can't be fetched from broker ${node}: ${text(error)}`,
-          false,
+          isFatal(error) ? `It can't be fetched from broker ${node}: ${text(error)}` : undefined,
         );
       }
     } finally {
@@ -295,11 +301,11 @@ export class Fetcher {
     return position > high ? high : position;
   }
 
-  private fail(feed: Feed, problem: string | undefined, refresh = true): void {
+  private fail(feed: Feed, problem: string | undefined): void {
     const wait = Math.min(FIRST_BACKOFF * 2 ** feed.failures, LONGEST_BACKOFF);
     feed.failures++;
     feed.notBefore = this.clock.monotonic() + wait;
-    if (refresh || feed.failures > 1) this.topology.refreshSoon();
+    this.topology.refreshSoon();
     if (problem !== undefined && problem !== feed.problem) {
       feed.problem = problem;
       this.hooks.trouble(feed.partition, problem);

@@ -10,39 +10,13 @@ import { deferred, type Deferred } from '../../runtime/deferred.js';
 import type { Log } from '../../runtime/log.js';
 import type { ConsumerStatus, GroupMembership, RevocationReason } from '../driver.js';
 import { decodeAssignment, subscribedTopics, type ProtocolAssigner } from './assigner.js';
-import type { Connections, NodeAddress } from './connections.js';
+import type { Connections } from './connections.js';
+import { Coordinator, hasMoved } from './coordinator.js';
 import { isFatal, isStale, memberError, text } from './errors.js';
-import {
-  FIND_COORDINATOR,
-  HEARTBEAT,
-  JOIN_GROUP,
-  LEAVE_GROUP,
-  SYNC_GROUP,
-  type Joined,
-} from './group-requests.js';
+import { HEARTBEAT, JOIN_GROUP, SYNC_GROUP, type Joined } from './group-requests.js';
+import { changeState, type MemberState } from './member-state.js';
 import { OFFSET_COMMIT, type CommittedPartition } from './offset-requests.js';
 import { ProtocolError, protocolType } from './protocol-error.js';
-import type { RequestDefinition } from './request.js';
-
-/**
- * - `unjoined`: before the first join.
- * - `joining`, `syncing`: a rebalance; nothing is held.
- * - `stable`: holding partitions; heartbeats.
- * - `revoking`: still holding and heartbeating, while the listener lets go.
- * - `waiting`: backing off after a failure; nothing is held.
- * - `left`: the end.
- */
-export type MemberState = 'unjoined' | 'joining' | 'syncing' | 'stable' | 'revoking' | 'waiting' | 'left';
-
-const TRANSITIONS: Readonly<Record<MemberState, readonly MemberState[]>> = {
-  unjoined: ['joining', 'left'],
-  joining: ['syncing', 'waiting', 'left'],
-  syncing: ['stable', 'waiting', 'left'],
-  stable: ['revoking'],
-  revoking: ['joining', 'waiting', 'left'],
-  waiting: ['joining', 'left'],
-  left: [],
-};
 
 export interface MemberOptions {
   readonly groupId: string;
@@ -75,7 +49,6 @@ export interface MemberHooks {
   heartbeat(membership: GroupMembership): void;
 }
 
-const MOVED = new Set(['NOT_COORDINATOR', 'COORDINATOR_NOT_AVAILABLE', 'COORDINATOR_LOAD_IN_PROGRESS']);
 /** Answers after which the next join is due at once. */
 const REJOIN = new Set([
   'REBALANCE_IN_PROGRESS',
@@ -84,10 +57,9 @@ const REJOIN = new Set([
   'MEMBER_ID_REQUIRED',
 ]);
 const FIRST_BACKOFF = 100;
-const LONGEST_BACKOFF = 5_000;
+const LONGEST_BACKOFF = 2_000;
 /** How long the first join is tried before `start` rejects. */
 const START_PATIENCE = 30_000;
-const LEAVE_PATIENCE = 5_000;
 const HEARTBEAT_RETRY = 500;
 
 export class GroupMember {
@@ -95,23 +67,27 @@ export class GroupMember {
   private memberId = '';
   private generation: Generation | undefined;
   private ended: Deferred<RevocationReason> | undefined;
-  private coordinator: NodeAddress | undefined;
+  private readonly coordinator: Coordinator;
   private heartbeatTimer: Timer | undefined;
-  private beating = false;
+  /** The generation whose heartbeat is under way: one that hangs must not keep its successors from theirs. */
+  private beating: Generation | undefined;
   private lastHeartbeat = 0;
   private reachable = true;
   private leaving = false;
   private readonly abort = new AbortController();
   private readonly started = deferred();
+  private hasStarted = false;
   private loop: Promise<void> | undefined;
 
   constructor(
-    private readonly connections: Connections,
+    connections: Connections,
     private readonly options: MemberOptions,
     private readonly hooks: MemberHooks,
     private readonly clock: Clock,
     private readonly log: Log,
-  ) {}
+  ) {
+    this.coordinator = new Coordinator(connections, options.groupId, clock, log);
+  }
 
   /** Resolves after the first assignment; rejects if the first join can't succeed. */
   start(): Promise<void> {
@@ -161,12 +137,12 @@ export class GroupMember {
     const generation = this.current('An offset commit');
     for (let attempt = 0; ; attempt++) {
       try {
-        const results = await this.toCoordinator(OFFSET_COMMIT, { ...generation, offsets });
+        const results = await this.coordinator.send(OFFSET_COMMIT, { ...generation, offsets });
         const failed = results.find(({ errorCode }) => errorCode !== 0);
         if (!failed) return;
         throw new ProtocolError(failed.errorCode, `an offset commit for ${partitionName(failed)}`);
       } catch (error) {
-        if (attempt === 0 && this.noticeMove(error)) continue;
+        if (attempt === 0 && hasMoved(error)) continue;
         this.noticeStale(error, generation);
         throw commitError(error);
       }
@@ -180,7 +156,7 @@ export class GroupMember {
       try {
         return await this.beat(generation);
       } catch (error) {
-        if (attempt === 0 && this.noticeMove(error)) continue;
+        if (attempt === 0 && hasMoved(error)) continue;
         throw memberError(error, 'A heartbeat');
       }
     }
@@ -208,9 +184,7 @@ export class GroupMember {
   }
 
   private to(next: MemberState): void {
-    if (!TRANSITIONS[this.state].includes(next))
-      throw new Error(`A group member can't go from ${this.state} to ${next}`);
-    this.state = next;
+    this.state = changeState(this.state, next);
   }
 
   private async run(deadline: number): Promise<void> {
@@ -222,11 +196,13 @@ export class GroupMember {
         failures = 0;
       } catch (error) {
         if (this.leaving) break;
-        if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.memberId = '';
         this.to('waiting');
+        if (protocolType(error) === 'UNKNOWN_MEMBER_ID' && this.memberId !== '') {
+          this.memberId = ''; // forgotten meanwhile: join at once, as somebody new
+          continue;
+        }
         failures++;
-        const first = !this.generation;
-        if (first && (isFatal(error) || this.clock.monotonic() > deadline)) {
+        if (!this.hasStarted && (isFatal(error) || this.clock.monotonic() > deadline)) {
           this.leaving = true;
           this.started.reject(memberError(error, `Joining the group "${this.options.groupId}"`));
           break;
@@ -260,11 +236,11 @@ export class GroupMember {
       protocols: assigners.map((assigner) => ({ name: assigner.name, metadata: assigner.metadata(topics) })),
     };
     this.throwIfLeaving();
-    let joined = await this.toCoordinator(JOIN_GROUP, { ...input, memberId: this.memberId });
+    let joined = await this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId });
     if (joined.memberIdRequired) {
       this.memberId = joined.memberId;
       this.throwIfLeaving();
-      joined = await this.toCoordinator(JOIN_GROUP, { ...input, memberId: this.memberId });
+      joined = await this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId });
     }
     this.memberId = joined.memberId;
     this.lastHeartbeat = this.clock.monotonic();
@@ -277,7 +253,7 @@ export class GroupMember {
     const assignments = isLeader ? await this.assign(assigner, joined, groupTopics, topics) : [];
     const { generationId, memberId, leaderId } = joined;
     const sentAt = this.clock.monotonic();
-    const bytes = await this.toCoordinator(SYNC_GROUP, {
+    const bytes = await this.coordinator.send(SYNC_GROUP, {
       groupId,
       generationId,
       memberId,
@@ -324,6 +300,7 @@ export class GroupMember {
       await Promise.race([assigned, ended.promise]);
       await this.bounded(assigned);
       this.reachable = true;
+      this.hasStarted = true;
       this.started.resolve();
       reason = await ended.promise;
     } finally {
@@ -361,27 +338,26 @@ export class GroupMember {
     if (!generation || !this.isAlive) return;
     const { heartbeatInterval } = this.options;
     this.scheduleHeartbeat(heartbeatInterval);
-    if (this.beating) return;
-    this.beating = true;
+    if (this.beating === generation) return;
+    this.beating = generation;
     try {
       await this.beat(generation);
       if (!this.reachable) this.hooks.status('connected');
       this.reachable = true;
     } catch (error) {
-      if (isStale(error)) return;
-      this.coordinator = undefined;
+      if (isStale(error) || generation !== this.generation) return;
       if (this.reachable && !this.leaving) this.hooks.status('disconnected', text(error));
       this.reachable = false;
       if (this.isHolding) this.scheduleHeartbeat(Math.min(HEARTBEAT_RETRY, heartbeatInterval));
     } finally {
-      this.beating = false;
+      if (this.beating === generation) this.beating = undefined;
     }
   }
 
   private async beat(generation: Generation): Promise<void> {
     const sentAt = this.clock.monotonic();
     try {
-      await this.toCoordinator(HEARTBEAT, generation);
+      await this.coordinator.send(HEARTBEAT, generation);
     } catch (error) {
       this.noticeStale(error, generation);
       if (protocolType(error) !== 'REBALANCE_IN_PROGRESS') throw error;
@@ -397,34 +373,10 @@ export class GroupMember {
     this.end('lost');
   }
 
-  private noticeMove(error: unknown): boolean {
-    if (!MOVED.has(protocolType(error) ?? '')) return false;
-    this.coordinator = undefined;
-    return true;
-  }
-
-  private async toCoordinator<I, O>(request: RequestDefinition<I, O>, input: I): Promise<O> {
-    try {
-      this.coordinator ??= await this.connections.sendToAny(FIND_COORDINATOR, {
-        groupId: this.options.groupId,
-      });
-      return await this.connections.send(this.coordinator, 'coordinator', request, input);
-    } catch (error) {
-      if (!(error instanceof ProtocolError) || MOVED.has(error.type)) this.coordinator = undefined;
-      throw error;
-    }
-  }
-
   private async sendLeave(purpose: 'control' | 'coordinator'): Promise<void> {
-    const { memberId, coordinator } = this;
-    if (!memberId || !coordinator) return;
+    const { memberId } = this;
     this.memberId = '';
-    const done = new AbortController();
-    const left = this.connections
-      .send(coordinator, purpose, LEAVE_GROUP, { groupId: this.options.groupId, memberId })
-      .catch((error: unknown) => this.log.debug(`Leaving "${this.options.groupId}": ${text(error)}`))
-      .finally(() => done.abort());
-    await Promise.race([left, sleep(this.clock, LEAVE_PATIENCE, done.signal)]);
+    if (memberId) await this.coordinator.leave(memberId, purpose);
   }
 
   private throwIfLeaving(): void {

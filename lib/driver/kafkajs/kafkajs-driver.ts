@@ -23,7 +23,7 @@ import { KafkajsProducer } from './producer.js';
 
 /**
  * The port over kafkajs. Its connections, TLS, SASL and admin are used as they are; group membership, fetching,
- * decoding and producing are our own (see the README of this folder's parent for why).
+ * decoding and producing are our own: its consumer cannot await a revocation, and its producer drops records.
  */
 export class KafkajsDriver implements KafkaDriver {
   readonly name = 'kafkajs';

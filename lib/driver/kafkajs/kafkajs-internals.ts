@@ -83,7 +83,8 @@ export class RawConnection {
 
   /** Connects and authenticates. Callers at the same time share one attempt: kafkajs would open a socket for each. */
   open(): Promise<void> {
-    if (this.broker.isConnected()) return Promise.resolve();
+    // The socket is open before versions and credentials are exchanged.
+    if (!this.connecting && this.broker.isConnected()) return Promise.resolve();
     this.connecting ??= this.broker.connect().finally(() => {
       this.connecting = undefined;
     });

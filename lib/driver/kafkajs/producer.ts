@@ -58,6 +58,7 @@ export class KafkajsProducer implements DriverProducer {
         timeout: options.timeout ?? 30_000,
         compression: options.compression ?? 0,
         idempotent: acks === -1 && config.idempotent !== false,
+        maxInFlightRequests: config.maxInFlightRequests,
         retry,
       },
       (status) => this.report(status),

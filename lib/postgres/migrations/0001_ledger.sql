@@ -137,10 +137,10 @@ $$;
 
 create function :"schema".key_kind(encoded bytea) returns text
 language sql immutable strict as $$
-  select case get_byte(encoded, 0)
-    when 71 then 'given' when 103 then 'given'
-    when 77 then 'message-id' when 109 then 'message-id'
-    when 112 then 'position'
+  select case encode(substring(encoded from 1 for 1), 'escape')
+    when 'G' then 'given' when 'g' then 'given'
+    when 'M' then 'message-id' when 'm' then 'message-id'
+    when 'p' then 'position'
     else 'unknown'
   end
 $$;

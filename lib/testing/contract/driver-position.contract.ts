@@ -96,6 +96,13 @@ export function positionContract(test: DeclareTest<DriverKit>): void {
     );
     await eventually('the end', () => consumer.records.at(-1)?.offset === 299n);
     assert.equal(new Set(consumer.values()).size, 300);
+    // Now a fetch is waiting: what it brings was asked for from where the reader is no more.
+    const producer = await kit.producer();
+    for (let round = 0n; round < 30n; round++) {
+      await producer.send(outgoing({ topic, value: `late-${round}` }));
+      consumer.seek({ topic, partition: 0, offset: 290n + round });
+    }
+    await eventually('the new end', () => consumer.records.at(-1)?.offset === 329n);
   });
 
   test('a seek does not wait for the longest fetch', async (kit) => {

@@ -15,7 +15,7 @@ import type { Cluster } from './cluster.js';
 import { Connection } from './connection.js';
 import { GroupSession, type SessionInterruption } from './group-session.js';
 import { staleMember } from './group-coordinator.js';
-import { NativeConsumer } from './native-consumer.js';
+import { assignmentOf, NativeConsumer } from './native-consumer.js';
 import { PartitionReader } from './partition-reader.js';
 
 const FIRST_BACKOFF_MS = 300;
@@ -84,6 +84,7 @@ export class InMemoryConsumer implements DriverConsumer {
 
   /** Also rejects with `StaleMemberError` for a partition that this member does not hold. */
   async commit(offsets: readonly PartitionOffset[]): Promise<void> {
+    if (this.#dead) return silence();
     const reader = this.#reader;
     if (!reader || !offsets.every((offset) => reader.holds(offset))) {
       throw staleMember(this.options.groupId, this.membership?.memberId ?? '', 'illegal-generation');
@@ -97,11 +98,11 @@ export class InMemoryConsumer implements DriverConsumer {
   }
 
   heartbeat(): Promise<void> {
-    return this.#session.heartbeat();
+    return this.#dead ? silence() : this.#session.heartbeat();
   }
 
   confirmMembership(): Promise<boolean> {
-    return this.#session.confirm();
+    return this.#dead ? silence() : this.#session.confirm();
   }
 
   /** As if this process had died. */
@@ -298,8 +299,7 @@ function describe(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function assignmentOf(partitions: readonly TopicPartition[]): Record<string, number[]> {
-  const assignment: Record<string, number[]> = {};
-  for (const { topic, partition } of partitions) (assignment[topic] ??= []).push(partition);
-  return assignment;
+/** What a process that is dead gets to hear. */
+function silence(): Promise<never> {
+  return new Promise(() => {});
 }

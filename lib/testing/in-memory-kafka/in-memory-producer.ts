@@ -67,8 +67,8 @@ export class InMemoryProducer implements DriverProducer {
   async disconnect(): Promise<void> {
     if (this.#state !== 'connected') return;
     this.#state = 'disconnected';
-    await Promise.allSettled(this.#underWay);
     if (this.#connection.severed) return;
+    await Promise.allSettled(this.#underWay);
     for (const listener of this.#listeners) listener('disconnected');
   }
 

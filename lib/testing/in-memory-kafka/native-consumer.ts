@@ -79,11 +79,8 @@ export class NativeConsumer {
   }
 
   paused(): { topic: string; partitions: number[] }[] {
-    const byTopic = new Map<string, number[]>();
-    for (const { topic, partition } of this.assignment()?.paused ?? []) {
-      byTopic.set(topic, [...(byTopic.get(topic) ?? []), partition]);
-    }
-    return [...byTopic].map(([topic, partitions]) => ({ topic, partitions }));
+    const byTopic = assignmentOf(this.assignment()?.paused ?? []);
+    return Object.entries(byTopic).map(([topic, partitions]) => ({ topic, partitions }));
   }
 
   seek(position: NativeOffset): void {
@@ -121,4 +118,12 @@ export class NativeConsumer {
 
 function parse({ topic, partition, offset }: NativeOffset): PartitionOffset {
   return { topic, partition, offset: BigInt(offset) };
+}
+
+/** Partition numbers by topic, as kafkajs tells them of a join. */
+export function assignmentOf(partitions: readonly TopicPartition[]): Record<string, number[]> {
+  const byTopic = new Map<string, number[]>();
+  for (const { topic, partition } of partitions)
+    byTopic.set(topic, [...(byTopic.get(topic) ?? []), partition]);
+  return Object.fromEntries(byTopic);
 }

@@ -6,6 +6,7 @@ const facts: FailureFacts = {
   failures: 1,
   attempts: 3,
   onExhausted: undefined,
+  retriedByFilter: false,
   hasPlaceForDead: true,
 };
 
@@ -46,6 +47,12 @@ const rows: Row[] = [
     'a request that says so once too often',
     { kind: 'request', failureClass: 'retriable-request', failures: 3 },
     'answer',
+  ],
+  ['an exhausted event that a filter wants retried', { failures: 30, retriedByFilter: true }, 'retry'],
+  [
+    'a terminal event that a filter wants retried',
+    { failureClass: 'terminal', retriedByFilter: true },
+    'retry',
   ],
   ['an event while infrastructure is down', { failureClass: 'infrastructure', failures: 99 }, 'hold'],
   ['a request while infrastructure is down', { failureClass: 'infrastructure', kind: 'request' }, 'hold'],

@@ -2,7 +2,7 @@ import type { Attempt } from '../../../lib/consumption/attempt.js';
 import { FencedError, HandlerTimeoutError, LedgerUnreachableError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { eventually } from '../../support/eventually.js';
-import { recordsOf, ScriptedEngine, TerminalError, type Behaviour } from './scripted-engine.js';
+import { bounds, recordsOf, ScriptedEngine, TerminalError, type Behaviour } from './scripted-engine.js';
 
 const offsetOf = ({ delivery }: Attempt) => Number(delivery.record.offset);
 const numbers = (count: number, first = 0) => Array.from({ length: count }, (_, index) => `${first + index}`);
@@ -35,7 +35,7 @@ describe('the work on a partition', () => {
 
   describe('closes a group', () => {
     it('at maxRecords', async () => {
-      engine = new ScriptedEngine(writing, { groupCommit: { maxRecords: 4, maxMillis: 10_000 } });
+      engine = new ScriptedEngine(writing, { groupCommit: bounds(4, 10_000) });
       const [partition] = await engine.start();
       engine.consumer.deliver(partition!, recordsOf(partition!, 10));
       await eventually(() => engine.consumer.committed() === 10n);
@@ -48,12 +48,31 @@ describe('the work on a partition', () => {
           await new Promise((resolve) => setTimeout(resolve, 15));
           write(`${offsetOf(attempt)}`);
         },
-        { groupCommit: { maxRecords: 64, maxMillis: 10 } },
+        { groupCommit: bounds(64, 10) },
       );
       const [partition] = await engine.start();
       engine.consumer.deliver(partition!, recordsOf(partition!, 5));
       await eventually(() => engine.consumer.committed() === 5n);
       expect(engine.groups.map(({ length }) => length)).toEqual([1, 1, 1, 1, 1]);
+    });
+
+    it('early only for as long as handlers are slow', async () => {
+      let slow = true;
+      engine = new ScriptedEngine(
+        async (attempt, write) => {
+          if (slow) await new Promise((resolve) => setTimeout(resolve, 30));
+          write(`${offsetOf(attempt)}`);
+        },
+        { groupCommit: bounds(64, 10) },
+      );
+      const [partition] = await engine.start();
+      engine.consumer.deliver(partition!, recordsOf(partition!, 12));
+      await eventually(() => engine.consumer.committed() === 12n);
+      expect(engine.groups.at(-1)).toHaveLength(1);
+      slow = false;
+      engine.consumer.deliver(partition!, recordsOf(partition!, 200, 12));
+      await eventually(() => engine.consumer.committed() === 212n);
+      expect(engine.groups.at(-1)!.length).toBeGreaterThan(1);
     });
 
     it('when nothing more was fetched', async () => {
@@ -285,7 +304,7 @@ describe('the work on a partition', () => {
     const produced = deferred();
     engine = new ScriptedEngine(
       (attempt) => attempt.reply({ key: null, value: Buffer.from(`${offsetOf(attempt)}`), headers: [] }),
-      { kind: 'request', groupCommit: { maxRecords: 1, maxMillis: 10 } },
+      { kind: 'request', groupCommit: bounds(1, 10) },
     );
     engine.publish = (delivery) =>
       delivery.record.offset === 1n ? acknowledged.promise : Promise.resolve(true);
@@ -369,7 +388,7 @@ describe('the work on a partition', () => {
         running--;
         write(`${attempt.delivery.partition.partition}`);
       },
-      { concurrency: 3, groupCommit: { maxRecords: 2, maxMillis: 10_000 } },
+      { concurrency: 3, groupCommit: bounds(2, 10_000) },
     );
     const partitions = await engine.start(8);
     for (const partition of partitions) engine.consumer.deliver(partition, recordsOf(partition, 6));
@@ -388,7 +407,7 @@ describe('the work on a partition', () => {
       },
       {
         concurrency: 2,
-        groupCommit: { maxRecords: 16, maxMillis: 10_000 },
+        groupCommit: bounds(16, 10_000),
         retry: { attempts: 1_000, initial: 0, factor: 1, max: 0, jitter: false },
       },
     );

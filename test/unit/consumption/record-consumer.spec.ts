@@ -170,25 +170,50 @@ describe('RecordConsumer', () => {
     expect([...offsets].sort((left, right) => Number(left - right))).toEqual(offsets);
   });
 
+  it('stores where each partition starts, before anything is read', async () => {
+    engine = new ScriptedEngine(() => undefined);
+    await engine.records.start();
+    await engine.consumer.assign({ startOffset: 0n }, { startOffset: 7n });
+    expect(engine.consumer.starts.map(({ offset }) => offset)).toEqual([0n, 7n]);
+  });
+
   it('does not commit positions of an assignment that is over under the next one', async () => {
     const first = deferred();
+    const asked: bigint[] = [];
     engine = new ScriptedEngine(() => undefined, { commitInterval: 1_000_000, commitThreshold: 1 });
-    const commits: PartitionOffset[] = [];
-    engine.consumer.beforeCommit = async (offsets) => {
-      commits.push(...offsets);
-      if (commits.length === 1) await first.promise;
-    };
     const [old] = await engine.start();
+    engine.consumer.beforeCommit = async (offsets) => {
+      asked.push(...offsets.map(({ offset }) => offset));
+      if (asked.length === 1) await first.promise;
+    };
     engine.consumer.deliver(old!, recordsOf(old!, 1));
-    await eventually(() => commits.length === 1);
+    await eventually(() => asked.length === 1);
     engine.consumer.deliver(old!, recordsOf(old!, 50, 1));
     await eventually(() => engine.groups.flat().length === 51);
     await engine.consumer.revoke('lost');
     // The topic was made anew: its offsets start again.
-    await engine.consumer.assign({ topicId: '00000000-0000-0000-0000-000000000001' });
+    const assigned = engine.consumer.assign({ topicId: '00000000-0000-0000-0000-000000000001' });
     first.resolve();
+    await assigned;
+    expect(asked).toEqual([1n, 0n]);
+  });
+
+  it('does not take a commit of an assignment that is over for one of the next', async () => {
+    const late = deferred();
+    engine = new ScriptedEngine(() => undefined);
+    const [old] = await engine.start();
+    engine.consumer.beforeCommit = async (offsets) => {
+      if (offsets[0]!.offset === 50n) await late.promise;
+    };
+    engine.consumer.deliver(old!, recordsOf(old!, 50));
+    await eventually(() => engine.groups.flat().length === 50);
     await new Promise((resolve) => setTimeout(resolve, 20));
-    expect(commits).toHaveLength(1);
+    await engine.consumer.revoke('lost');
+    const assigned = engine.consumer.assign({ topicId: '00000000-0000-0000-0000-000000000001' });
+    late.resolve();
+    const [next] = await assigned;
+    engine.consumer.deliver(next!, recordsOf(next!, 3));
+    await eventually(() => engine.consumer.committed() === 3n, 3_000);
   });
 
   it('goes on committing when a revocation takes longer than the driver waits for it', async () => {

@@ -6,7 +6,7 @@ import {
   type DeliveryHandler,
   type Route,
 } from '../../../lib/consumption/attempt.js';
-import type { EngineOptions, EnginePorts } from '../../../lib/consumption/engine-context.js';
+import type { EngineOptions, EnginePorts, GroupBounds } from '../../../lib/consumption/engine-context.js';
 import type { FailureClass } from '../../../lib/consumption/decision.js';
 import type { AfterCommit, Ending, GroupResource } from '../../../lib/consumption/group.js';
 import { RecordConsumer } from '../../../lib/consumption/record-consumer.js';
@@ -21,7 +21,10 @@ export class TerminalError extends Error {}
 
 /** A driver's consumer that does what a test says, and keeps what the engine asks of it. */
 export class ScriptedConsumer implements DriverConsumer {
+  /** Commits since the last assignment. */
   readonly commits: PartitionOffset[][] = [];
+  /** Commits up to then. */
+  readonly starts: PartitionOffset[] = [];
   readonly paused = new Set<string>();
   pauses = 0;
   member: boolean | 'unknown' = true;
@@ -54,6 +57,8 @@ export class ScriptedConsumer implements DriverConsumer {
     }));
     this.paused.clear();
     await this.listener!.onAssigned(this.assigned);
+    // Where an assignment starts is stored too: tests look at what comes after it.
+    this.starts.push(...this.commits.splice(0).flat());
     return this.assigned;
   }
 
@@ -184,7 +189,7 @@ export class ScriptedEngine {
       {
         options: {
           concurrency: 8,
-          groupCommit: { maxRecords: 64, maxMillis: 10_000 },
+          groupCommit: { maxRecords: 64, maxMillis: 10_000, stretchedMillis: 10_000 },
           retry: { attempts: 3, initial: 1, factor: 1, max: 1, jitter: false },
           onExhausted: undefined,
           handlerTimeout: undefined,
@@ -248,6 +253,10 @@ export function classify(error: unknown): FailureClass {
   if (error instanceof FencedError) return 'fenced';
   if (error instanceof TerminalError) return 'terminal';
   return isInfrastructureError(error) ? 'infrastructure' : 'retryable';
+}
+
+export function bounds(maxRecords: number, maxMillis: number): GroupBounds {
+  return { maxRecords, maxMillis, stretchedMillis: maxMillis };
 }
 
 /** Records of a partition, from `first` on. */

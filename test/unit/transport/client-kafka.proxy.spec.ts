@@ -13,14 +13,14 @@ import {
 } from '../../../lib/errors/errors.js';
 import { headerValue, type OutgoingRecord, type RecordHeader } from '../../../lib/messages/record.js';
 import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
-import type { ClientOptions } from '../../../lib/transport/client.options.js';
+import type { KafkaTransportOptions } from '../../../lib/transport/kafka-transport.options.js';
 import { kafkaClient } from '../../../lib/transport/kafka-client.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedDriver } from './scripted-driver.js';
 
 const DISPOSED: RecordHeader = ['kafka_nest-is-disposed', Buffer.alloc(1)];
 
-function setUp(options: ClientOptions = {}) {
+function setUp(options: KafkaTransportOptions = {}) {
   const driver = new ScriptedDriver();
   driver.topics.set('sum.reply', 2);
   driver.assignment = ['sum.reply:1', 'sum.reply:0'];
@@ -183,7 +183,7 @@ describe('sending a request', () => {
 
   it('has names of reply topics overridden by a subclass', async () => {
     class Renaming extends ClientKafkaProxy {
-      constructor(options: ClientOptions) {
+      constructor(options: KafkaTransportOptions) {
         super(options);
         this.groupId = 'my-group';
       }

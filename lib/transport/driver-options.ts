@@ -1,0 +1,33 @@
+import type { DriverConsumerOptions, DriverProducerOptions } from '../driver/driver.js';
+import type { ResolvedOptions } from './resolve-options.js';
+
+type ConsumerSettings = Omit<DriverConsumerOptions, 'groupId' | 'topics' | 'fromBeginning' | 'assigners'>;
+
+/** Nest's consumer options in the driver's words. */
+export function driverConsumerOptions(resolved: ResolvedOptions): ConsumerSettings {
+  const { consumer } = resolved.given;
+  return {
+    sessionTimeout: resolved.sessionTimeout,
+    rebalanceTimeout: resolved.rebalanceTimeout,
+    heartbeatInterval: resolved.heartbeatInterval,
+    maxWaitTime: consumer?.maxWaitTimeInMs,
+    minBytes: consumer?.minBytes,
+    maxBytes: consumer?.maxBytes,
+    maxBytesPerPartition: consumer?.maxBytesPerPartition,
+    metadataMaxAge: consumer?.metadataMaxAge,
+    readUncommitted: consumer?.readUncommitted,
+    rackId: consumer?.rackId,
+    native: consumer,
+  };
+}
+
+/** Nest's producer and send options in the driver's words. A topic written to is made by the broker, as kafkajs has it. */
+export function driverProducerOptions({ given }: ResolvedOptions): DriverProducerOptions {
+  const { acks, timeout, compression } = given.send ?? {};
+  return {
+    acks: acks as DriverProducerOptions['acks'],
+    timeout,
+    compression,
+    native: { allowAutoTopicCreation: given.provision ?? true, ...given.producer },
+  };
+}

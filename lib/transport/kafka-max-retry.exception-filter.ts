@@ -1,0 +1,124 @@
+import { Catch, Logger, type ArgumentsHost, type RpcExceptionFilter } from '@nestjs/common';
+import { BehaviorSubject, from, type Observable } from 'rxjs';
+import type { Attempt } from '../consumption/attempt.js';
+import { describeError } from '../errors/describe-error.js';
+import { InvalidOptionError } from '../errors/errors.js';
+import { partitionName } from '../messages/record.js';
+import { systemClock, type Clock } from '../runtime/clock.js';
+import { attemptOf, type KafkaDeliveryContext } from './kafka-delivery.context.js';
+import { onlyKnown, wholeNumber } from './option-checks.js';
+
+export interface KafkaMaxRetryOptions {
+  /** Milliseconds until an open circuit closes by itself. Default 30 000. */
+  circuitResetTimeout?: number;
+  /** For tests. */
+  clock?: Clock;
+}
+
+/** `open`: a record that fails is skipped at once. */
+export type CircuitState = 'closed' | 'open';
+
+/** Gets the message as `KafkaContext.getMessage()` gives it. A rejection means: not skipped, the record is tried again. */
+export type SkipHandler = (message: ReturnType<KafkaDeliveryContext['getMessage']>) => Promise<void> | void;
+
+/**
+ * Limits how often a record may fail: after `maxRetries` failures it is skipped, and the circuit opens, so that records
+ * that fail meanwhile are skipped at once. Bind it with `@UseFilters(new KafkaMaxRetryExceptionFilter(5))`.
+ *
+ * Failures are counted per record and handler. A skipped record's offset moves like any other's, never past one that
+ * is unfinished; under `DurableModule` what the handler wrote is rolled back and the ledger says `skipped`.
+ */
+@Catch()
+export class KafkaMaxRetryExceptionFilter implements RpcExceptionFilter {
+  private readonly logger = new Logger(KafkaMaxRetryExceptionFilter.name);
+  private readonly circuit = new BehaviorSubject<CircuitState>('closed');
+  private readonly circuitResetTimeout: number;
+  private readonly clock: Clock;
+  private openedAt = 0;
+
+  /**
+   * @param maxRetries failures after which a record is skipped, at least 1.
+   * @param skipHandler awaited before a record is skipped.
+   * @throws InvalidOptionError
+   */
+  constructor(
+    private readonly maxRetries: number,
+    private readonly skipHandler?: SkipHandler,
+    options: KafkaMaxRetryOptions = {},
+  ) {
+    onlyKnown('KafkaMaxRetryExceptionFilter', options, ['circuitResetTimeout', 'clock']);
+    wholeNumber('KafkaMaxRetryExceptionFilter.maxRetries', maxRetries, 1);
+    if (skipHandler !== undefined && typeof skipHandler !== 'function') {
+      throw new InvalidOptionError('KafkaMaxRetryExceptionFilter.skipHandler', 'must be a function');
+    }
+    const timeout = options.circuitResetTimeout ?? 30_000;
+    this.circuitResetTimeout = wholeNumber('KafkaMaxRetryExceptionFilter.circuitResetTimeout', timeout, 0);
+    this.clock = options.clock ?? systemClock;
+  }
+
+  /** Where the circuit stands: the state now, then each change that a failing record brings about. */
+  get state$(): Observable<CircuitState> {
+    return this.circuit.asObservable();
+  }
+
+  get state(): CircuitState {
+    return this.circuit.value;
+  }
+
+  catch(exception: unknown, host: ArgumentsHost): Observable<void> {
+    return from(this.decide(exception, host.switchToRpc().getContext<KafkaDeliveryContext>()));
+  }
+
+  /** Rejects with the exception to have the record tried again, resolves to have it skipped. */
+  private async decide(exception: unknown, context: KafkaDeliveryContext): Promise<void> {
+    const attempt = attemptOf(context);
+    if (!attempt) {
+      this.logger.warn(
+        'KafkaMaxRetryExceptionFilter is bound to a handler of another transport, it passes errors on',
+      );
+      throw exception;
+    }
+    attempt.retriedByFilter = true;
+    // In a transaction that others share the handler runs again by itself before anything is counted.
+    if (!attempt.isAlone) throw exception;
+    this.closeInTime();
+    if (this.state === 'open') {
+      this.logger.warn(
+        `${where(attempt)} failed while the circuit is open and is skipped: ${describeError(exception)}`,
+      );
+      return;
+    }
+    const failures = attempt.number;
+    if (failures < this.maxRetries) {
+      this.logger.log(
+        `${where(attempt)} failed ${failures} of ${this.maxRetries} times: ${describeError(exception)}`,
+      );
+      throw exception;
+    }
+    this.logger.warn(
+      `${where(attempt)} failed ${failures} times and is skipped: ${describeError(exception)}`,
+    );
+    await this.runSkipHandler(context, exception);
+    this.openedAt = this.clock.monotonic();
+    this.circuit.next('open');
+  }
+
+  private async runSkipHandler(context: KafkaDeliveryContext, exception: unknown): Promise<void> {
+    try {
+      await this.skipHandler?.(context.getMessage());
+    } catch (error) {
+      this.logger.error(`The skip handler failed, the record is tried again: ${describeError(error)}`);
+      throw exception;
+    }
+  }
+
+  private closeInTime(): void {
+    if (this.state === 'closed' || this.clock.monotonic() - this.openedAt < this.circuitResetTimeout) return;
+    this.logger.log('The circuit is closed again');
+    this.circuit.next('closed');
+  }
+}
+
+function where({ delivery }: Attempt): string {
+  return `${delivery.handler.name} at ${partitionName(delivery.partition)} offset ${delivery.record.offset}`;
+}

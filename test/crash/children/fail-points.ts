@@ -1,0 +1,111 @@
+import { writeSync } from 'node:fs';
+import type { DriverConsumer, DriverProducer, KafkaDriver } from '../../../lib/driver/driver.js';
+import type { LaneClaim, Ledger, LedgerTransaction } from '../../../lib/execution/ledger.js';
+import type { FailPoint, Place, ServiceTopics } from './service-settings.js';
+
+/** A line for the test that started this process; written at once, a signal may follow. */
+export function tell(line: string): void {
+  writeSync(1, `\n@${line}\n`);
+}
+
+/** Ends, stops or holds the process where its calls to the ledger and the driver come by. */
+export class FailPoints {
+  private count = 0;
+
+  constructor(
+    private readonly point: FailPoint | undefined,
+    private readonly topics: ServiceTopics,
+  ) {}
+
+  reach(place: Place, topic: string): Promise<void> | undefined {
+    const { point } = this;
+    if (point?.place !== place || this.topics[point.on] !== topic || ++this.count !== point.nth)
+      return undefined;
+    tell(point.place);
+    if (point.action === 'pause') return continued();
+    process.kill(process.pid, point.action === 'kill' ? 'SIGKILL' : 'SIGSTOP');
+    return undefined;
+  }
+
+  ledger(ledger: Ledger): Ledger {
+    return overriding(ledger, {
+      transaction: () => this.transaction(ledger.transaction()),
+      // Only events emit: what is noted is theirs.
+      markDispatched: (ids) => {
+        void this.reach('after-ack', this.topics.events);
+        ledger.markDispatched(ids);
+      },
+    });
+  }
+
+  driver(driver: KafkaDriver): KafkaDriver {
+    return overriding(driver, {
+      createConsumer: (options) => this.consumer(driver.createConsumer(options)),
+      createProducer: (options) => this.producer(driver.createProducer(options)),
+    });
+  }
+
+  private transaction(transaction: LedgerTransaction): LedgerTransaction {
+    const topics = new Set<string>();
+    const reachFor = async (place: Place) => {
+      for (const topic of topics) await this.reach(place, topic);
+    };
+    return overriding(transaction, {
+      claim: async (claim: LaneClaim) => {
+        topics.add(claim.fence.lane.topic);
+        await reachFor('before-claim');
+        const verdicts = await transaction.claim(claim);
+        await reachFor('after-claim');
+        return verdicts;
+      },
+      commit: async (work) => {
+        await transaction.commit(work);
+        await reachFor('after-commit');
+      },
+    });
+  }
+
+  private consumer(consumer: DriverConsumer): DriverConsumer {
+    return overriding(consumer, {
+      commit: async (offsets) => {
+        for (const topic of new Set(offsets.map((offset) => offset.topic))) {
+          await this.reach('before-offset-commit', topic);
+        }
+        await consumer.commit(offsets);
+      },
+    });
+  }
+
+  private producer(producer: DriverProducer): DriverProducer {
+    return overriding(producer, {
+      send: async (record) => {
+        const metadata = await producer.send(record);
+        if (record.topic === `${this.topics.requests}.reply`)
+          await this.reach('after-ack', this.topics.requests);
+        return metadata;
+      },
+    });
+  }
+}
+
+function continued(): Promise<void> {
+  return new Promise((resolve) => {
+    const listen = (message: unknown) => {
+      if (message !== 'continue') return;
+      process.off('message', listen);
+      resolve();
+    };
+    process.on('message', listen);
+  });
+}
+
+/** `target` with some of its members replaced. */
+function overriding<T extends object>(target: T, members: Partial<T>): T {
+  return new Proxy(target, {
+    get(_target, name) {
+      if (Object.hasOwn(members, name)) return Reflect.get(members, name) as unknown;
+      const member: unknown = Reflect.get(target, name, target);
+      return typeof member === 'function' ? (member.bind(target) as unknown) : member;
+    },
+  });
+}

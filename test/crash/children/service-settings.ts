@@ -1,0 +1,52 @@
+/** What a test tells the service that it is going to disturb. Travels as JSON in the environment. */
+export interface ServiceSettings {
+  /** Written beside each effect. */
+  readonly instance: string;
+  readonly brokers: readonly string[];
+  readonly databaseUrl: string;
+  readonly groupId: string;
+  readonly topics: ServiceTopics;
+  /** Schema of the library's tables. */
+  readonly ledgerSchema: string;
+  /** Schema of the table `effect`. */
+  readonly effectSchema: string;
+  readonly sessionTimeout: number;
+  readonly maxRecords: number;
+  /** Runs that may fail before a record is dead. */
+  readonly attempts: number;
+  /** How long a handler takes, ms. */
+  readonly handlerMillis: number;
+  readonly failPoint?: FailPoint | undefined;
+}
+
+export interface ServiceTopics {
+  readonly events: string;
+  readonly requests: string;
+  /** Where the handler of events emits to. */
+  readonly out: string;
+}
+
+/** A crash window of `architecture.md`, by what happens next to it. */
+export type Place =
+  'before-claim' | 'after-claim' | 'in-handler' | 'after-commit' | 'after-ack' | 'before-offset-commit';
+
+export interface FailPoint {
+  readonly place: Place;
+  readonly on: 'events' | 'requests';
+  /** The how manieth time it comes by there; 1 is the first. */
+  readonly nth: number;
+  /** `kill` and `stop` are SIGKILL and SIGSTOP at that very instruction; `pause` waits for the message `continue`. */
+  readonly action: 'kill' | 'stop' | 'pause';
+}
+
+/** Value of a record of the topics `events` and `requests`. */
+export interface Work {
+  /** Two records with one id are one message: the effect is counted by it. */
+  readonly id: string;
+  /** Runs in the handler's transaction, after the effect. */
+  readonly sql?: string | undefined;
+  /** Instead of `handlerMillis`. */
+  readonly millis?: number | undefined;
+}
+
+export const SETTINGS_VARIABLE = 'CRASH_TEST_SETTINGS';

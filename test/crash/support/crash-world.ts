@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+import kafkajs, { type Kafka } from 'kafkajs';
+import pg from 'pg';
+import { lastValueFrom, toArray } from 'rxjs';
+import type { DriverAdmin, DriverProducer } from '../../../lib/driver/driver.js';
+import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
+import type { RecordMetadata } from '../../../lib/messages/record.js';
+import { systemClock } from '../../../lib/runtime/clock.js';
+import { silentLog } from '../../../lib/runtime/log.js';
+import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
+import type { Guard } from '../../../sample/servers/guard.js';
+import type { ServiceSettings, ServiceTopics, Work } from '../children/service-settings.js';
+import { until } from './until.js';
+import { ServiceProcess } from './service-process.js';
+
+export interface WorldOptions {
+  readonly guard: Guard;
+  readonly brokers: readonly string[];
+  readonly databaseUrl: string;
+  /** As the services connect, where that is another way than the test's own. */
+  readonly serviceDatabaseUrl?: string;
+  /** Of the topic of events. Default 2. */
+  readonly partitions?: number;
+  /** Creates schemas and topics, but no caller for requests. */
+  readonly withoutCaller?: boolean;
+}
+
+export interface Event extends Work {
+  readonly partition?: number;
+  /** Default: `id` for every other event; the rest goes by position. `null` for none. */
+  readonly idempotencyKey?: string | null;
+}
+
+/** Topics, schemas and a consumer group of one scenario, the services that work there, and a caller. */
+export class CrashWorld {
+  readonly topics: ServiceTopics & { readonly replies: string };
+  readonly groupId: string;
+  readonly ledgerSchema: string;
+  readonly effectSchema: string;
+  readonly kafka: Kafka;
+  readonly pool: pg.Pool;
+  readonly services: ServiceProcess[] = [];
+  private readonly driver: KafkajsDriver;
+  readonly admin: DriverAdmin;
+  private readonly producer: DriverProducer;
+  private readonly client: ClientKafkaProxy;
+  private published = 0;
+
+  private constructor(private readonly options: WorldOptions) {
+    const name = `crash-${randomBytes(4).toString('hex')}`;
+    const brokers = [...options.brokers];
+    this.topics = {
+      events: `${name}.events`,
+      requests: `${name}.requests`,
+      out: `${name}.out`,
+      replies: `${name}.requests.reply`,
+    };
+    this.groupId = name;
+    this.ledgerSchema = `${name.replace('-', '_')}_ledger`;
+    this.effectSchema = `${name.replace('-', '_')}_effects`;
+    this.kafka = new kafkajs.Kafka({ brokers, logLevel: kafkajs.logLevel.NOTHING });
+    this.pool = new pg.Pool({ connectionString: options.databaseUrl, max: 2 });
+    // Tests stop servers and end connections on purpose.
+    this.pool.on('error', () => undefined);
+    this.driver = new KafkajsDriver({ brokers }, systemClock, silentLog);
+    this.admin = this.driver.createAdmin();
+    this.producer = this.driver.createProducer();
+    this.client = new ClientKafkaProxy({
+      driver: this.driver,
+      consumer: { groupId: `${name}-caller` },
+      postfixId: '',
+      requestTimeout: 100_000,
+    });
+  }
+
+  static async create(options: WorldOptions): Promise<CrashWorld> {
+    const world = new CrashWorld(options);
+    const { topics, effectSchema: schema } = world;
+    try {
+      await world.admin.createTopics([
+        { topic: topics.events, partitions: options.partitions ?? 2 },
+        { topic: topics.requests, partitions: 2 },
+        { topic: topics.out, partitions: 2 },
+        { topic: topics.replies, partitions: 1 },
+      ]);
+      await world.pool.query(`
+        create schema ${schema};
+        create table ${schema}.effect (
+          seq bigint generated always as identity, id text, nonce text, instance text, topic text, partition int,
+          record_offset bigint, at timestamptz default clock_timestamp()
+        )`);
+      await world.producer.connect();
+      if (!options.withoutCaller) {
+        world.client.subscribeToResponseOf(topics.requests);
+        await world.client.connect();
+      }
+      return world;
+    } catch (error) {
+      await world.dispose();
+      throw error;
+    }
+  }
+
+  /** Starts a service; see `ServiceProcess.ready`. */
+  start(instance: string, settings: Partial<ServiceSettings> = {}): ServiceProcess {
+    const { brokers, databaseUrl, serviceDatabaseUrl = databaseUrl, guard } = this.options;
+    const service = new ServiceProcess(
+      {
+        instance,
+        brokers,
+        databaseUrl: serviceDatabaseUrl,
+        groupId: this.groupId,
+        topics: this.topics,
+        ledgerSchema: this.ledgerSchema,
+        effectSchema: this.effectSchema,
+        sessionTimeout: 6_000,
+        maxRecords: 8,
+        attempts: 10,
+        handlerMillis: 0,
+        ...settings,
+      },
+      guard,
+    );
+    this.services.push(service);
+    return service;
+  }
+
+  publish(events: readonly Event[]): Promise<RecordMetadata[]> {
+    return this.producer.sendAll(
+      events.map(({ partition, idempotencyKey, ...work }) => {
+        const number = this.published++;
+        const key = idempotencyKey === undefined && number % 2 === 0 ? work.id : idempotencyKey;
+        return {
+          topic: this.topics.events,
+          partition,
+          key: Buffer.from(work.id),
+          value: Buffer.from(JSON.stringify(work)),
+          headers: key ? [['idempotency-key', Buffer.from(key)] as const] : [],
+        };
+      }),
+    );
+  }
+
+  /** Resolves with all that the caller got. */
+  request(work: Work): Promise<unknown[]> {
+    const message = { key: work.id, value: { ...work }, headers: { 'idempotency-key': work.id } };
+    return lastValueFrom(this.client.send<unknown>(this.topics.requests, message).pipe(toArray()));
+  }
+
+  async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
+    const text = sql.replaceAll('{effects}', this.effectSchema).replaceAll('{ledger}', this.ledgerSchema);
+    return (await this.pool.query<Row>(text, values)).rows;
+  }
+
+  async count(where = 'true'): Promise<number> {
+    const [row] = await this.query<{ n: number }>(
+      `select count(*)::int as n from {effects}.effect where ${where}`,
+    );
+    return row!.n;
+  }
+
+  /** Records that the group has not committed, in `events` and `requests`. */
+  async lag(): Promise<number> {
+    let lag = 0n;
+    for (const topic of [this.topics.events, this.topics.requests]) {
+      const committed = await this.committed(topic);
+      for (const { partition, high } of await this.admin.watermarks(topic)) {
+        lag += high - (committed.get(partition) ?? 0n);
+      }
+    }
+    return Number(lag);
+  }
+
+  async committed(topic: string): Promise<Map<number, bigint>> {
+    const offsets = await this.admin.committed(this.groupId, topic);
+    return new Map(
+      offsets.map(({ partition, offset }) => [partition, offset > 0n ? offset : 0n] as [number, bigint]),
+    );
+  }
+
+  /** Resolves when the broker has all offsets of the group at the end of its topics. */
+  async settled(timeout = 40_000): Promise<void> {
+    await until(
+      'the group to have no lag',
+      async () => (await this.lag()) === 0,
+      timeout,
+      async () => {
+        const services = this.services.filter(({ running }) => running).map((service) => service.describe());
+        return `Lag ${await this.lag()}. ${services.join('\n')}`;
+      },
+    );
+  }
+
+  /** Ends what runs and drops what there is. */
+  async dispose(): Promise<void> {
+    await Promise.all(this.services.map((service) => service.kill()));
+    const steps = [
+      () => this.client.close(),
+      () => this.producer.disconnect(),
+      () => this.pool.query(`drop schema if exists ${this.effectSchema}, ${this.ledgerSchema} cascade`),
+      () => this.pool.end(),
+      () => this.admin.deleteGroup(this.groupId),
+      () => this.admin.deleteTopics(Object.values(this.topics)),
+      () => this.admin.disconnect(),
+    ];
+    // A scenario that failed must not keep the others from being put away.
+    for (const step of steps) await step().catch(() => undefined);
+  }
+}

@@ -1,0 +1,88 @@
+import { InvalidRecordError } from '../../../../lib/errors/errors.js';
+import { crc32c } from '../../../../lib/driver/kafkajs/crc32c.js';
+import { decodeRecords } from '../../../../lib/driver/kafkajs/record-batch.js';
+import { encodeBatch, NO_PRODUCER } from '../../../../lib/driver/kafkajs/record-batch-encoder.js';
+import type { OutgoingRecord } from '../../../../lib/messages/record.js';
+
+const of = { topic: 't', partition: 3 };
+const outgoing = (more: Partial<OutgoingRecord> = {}): OutgoingRecord => ({
+  ...{ topic: 't', key: Buffer.from('k'), value: Buffer.from('v'), headers: [], timestamp: 1_000 },
+  ...more,
+});
+
+/** A batch as a broker would store it from `baseOffset` on. */
+async function stored(records: OutgoingRecord[], baseOffset = 0n): Promise<Buffer> {
+  const bytes = Buffer.from(await encodeBatch(records, 5_000, 0, NO_PRODUCER, -1));
+  bytes.writeBigInt64BE(baseOffset, 0);
+  return bytes;
+}
+
+describe('record batches', () => {
+  it('have the checksum of the Castagnoli polynomial', () => {
+    expect(crc32c(Buffer.from('123456789')) >>> 0).toBe(0xe3069283);
+    expect(crc32c(Buffer.alloc(32)) >>> 0).toBe(0x8a9136aa);
+  });
+
+  it('come back as they went in, whatever the distance of their timestamps', async () => {
+    const records = [
+      outgoing({ timestamp: 1_700_000_000_000 }),
+      outgoing({ timestamp: 1, key: null, value: null }),
+      outgoing({
+        timestamp: 4_000_000_000_000,
+        headers: [
+          ['a', null],
+          ['a', Buffer.alloc(300, 1)],
+        ],
+      }),
+      outgoing({ timestamp: undefined }),
+    ];
+    const { records: decoded, nextOffset } = await decodeRecords(
+      await stored(records, 2n ** 40n),
+      of,
+      0n,
+      null,
+    );
+    expect(nextOffset).toBe(2n ** 40n + 4n);
+    expect(decoded).toEqual(
+      records.map(({ key, value, headers, timestamp }, index) => ({
+        ...of,
+        ...{ offset: 2n ** 40n + BigInt(index), timestamp: timestamp ?? 5_000, key, value, headers },
+      })),
+    );
+  });
+
+  it('start in the middle, and end where the answer was cut off', async () => {
+    const bytes = Buffer.concat([
+      await stored([outgoing(), outgoing()], 0n),
+      await stored([outgoing(), outgoing()], 10n),
+      (await stored([outgoing()], 12n)).subarray(0, -1),
+    ]);
+    const { records, nextOffset } = await decodeRecords(bytes, of, 1n, null);
+    expect(records.map(({ offset }) => offset)).toEqual([1n, 10n, 11n]);
+    expect(nextOffset).toBe(12n);
+  });
+
+  it('hold no bytes of the answer that they were decoded from', async () => {
+    const bytes = await stored([outgoing({ headers: [['h', Buffer.from('x')]] })]);
+    const [record] = (await decodeRecords(bytes, of, 0n, null)).records;
+    bytes.fill(0);
+    expect(record).toMatchObject({ key: Buffer.from('k'), value: Buffer.from('v') });
+    expect(record!.headers).toEqual([['h', Buffer.from('x')]]);
+  });
+
+  it('are refused, and not skipped, when they are damaged or older than Kafka 0.11', async () => {
+    const good = await stored([outgoing({ headers: [['h', Buffer.from('x')]] })]);
+    for (let at = 57; at < good.length; at++) {
+      const bad = Buffer.from(good);
+      bad[at] = bad[at]! ^ 0xff;
+      const settled = await decodeRecords(bad, of, 0n, null).catch((error: unknown) => error);
+      if (settled instanceof Error) expect(settled).toBeInstanceOf(InvalidRecordError);
+    }
+    const forged = Buffer.from(good);
+    forged.writeInt32BE(2 ** 31 - 1, 57); // as many records as fit the count
+    await expect(decodeRecords(forged, of, 0n, null)).rejects.toThrow(InvalidRecordError);
+    const old = Buffer.from(good);
+    old.writeInt8(1, 16);
+    await expect(decodeRecords(old, of, 0n, null)).rejects.toThrow('message format 1');
+  });
+});
