@@ -105,7 +105,9 @@ export class GroupRunner {
     }
     // The first run holds the beginning of the transaction too: it says little where there are others.
     const sample = runs > 1 ? (elapsed - first) / (runs - 1) : first;
-    if (group.deliveries.length > 1) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
+    // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
+    const tells = group.deliveries.length > 1 || sample < this.handlerMillis;
+    if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
     return (await this.commit(group, done)) ?? own;
   }
 
