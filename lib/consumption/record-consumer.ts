@@ -25,8 +25,8 @@ export interface RecordConsumerListener {
  */
 export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
-  /** What the broker has stored, by partition name. */
-  private readonly committed = new Map<string, bigint>();
+  /** What the broker has stored, by assignment: the next one of a partition starts anew. */
+  private readonly committed = new WeakMap<PartitionProcessor, bigint>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -59,8 +59,11 @@ export class RecordConsumer implements ConsumerListener {
   async stop(): Promise<void> {
     this.closing = true;
     this.context.clock.clearTimeout(this.commitTimer);
-    this.context.gate.stop();
-    await this.consumer.stop();
+    try {
+      await this.consumer.stop();
+    } finally {
+      this.context.gate.stop();
+    }
   }
 
   /**
@@ -82,8 +85,8 @@ export class RecordConsumer implements ConsumerListener {
     await Promise.all(leaving.map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
+      // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
-      this.committed.delete(name);
     }
   }
 
@@ -132,19 +135,19 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
-    const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
+    const due = new Map<PartitionProcessor, PartitionOffset>();
     for (const processor of processors) {
       const { partition, position } = processor;
-      const name = partitionName(partition);
-      const stored = this.committed.get(name) ?? -1n;
-      if (position <= stored || this.processors.get(name) !== processor) continue;
-      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+      // Its turn may come when the assignment is over: what it says then is not about the next one.
+      if (this.processors.get(partitionName(partition)) !== processor) continue;
+      if (position <= (this.committed.get(processor) ?? -1n)) continue;
+      due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }
-    if (offsets.length === 0) return;
+    if (due.size === 0) return;
     try {
-      await this.consumer.commit(offsets);
-      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+      await this.consumer.commit([...due.values()]);
+      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))
