@@ -10,7 +10,8 @@ const seed = Number(process.env['CRASH_SEED'] ?? 20_260_101);
 const events = 3_000;
 const requests = 100;
 const partitions = 6;
-const kills = 8;
+/** A dead member holds up its group for a session timeout: kills that follow each other faster let nothing happen. */
+const kills = 5;
 
 describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
   let setting: Setting;
@@ -28,16 +29,13 @@ describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
     const start = (instance: string) => world.start(instance, { handlerMillis: 4, maxRecords: 16 });
     const running = await Promise.all([start('a').ready(), start('b').ready()]);
 
-    let streaming = true;
-    const streamed = stream(world, random).finally(() => (streaming = false));
-    let killed = 0;
-    while (streaming || killed < kills) {
-      await sleep(500 + random() * 2_500);
+    const streamed = stream(world, random);
+    for (let kill = 0; kill < kills; kill++) {
+      await sleep(1_000 + random() * 6_000);
       // Sometimes all that there is.
       const victims = random() < 0.2 ? [0, 1] : [Math.floor(random() * 2)];
       await Promise.all(victims.map((index) => running[index]!.kill()));
-      killed += victims.length;
-      for (const index of victims) running[index] = start(`${'ab'[index]}${killed}`);
+      for (const index of victims) running[index] = start(`${'ab'[index]}${kill}`);
     }
     const answers = await streamed;
     await world.settled(60_000);
