@@ -188,7 +188,7 @@ function controllerFor({ topics, seen }: Service): Type {
   @Controller()
   class Handlers {
     @EventPattern(topics.event)
-    event(@Payload() data: unknown, @Ctx() context: KafkaContext) {
+    event(@Payload() data: never, @Ctx() context: KafkaContext) {
       seen.push(observe('event', data, context));
     }
 
