@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { PrivateDatabase } from './support/private-database.js';
@@ -11,6 +11,9 @@ import { until } from './support/until.js';
 const attempts = 1;
 const outage = 20_000;
 const held = 'Work is held';
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe('Trouble with Postgres: nothing lost, nothing dead, no attempt counted, work goes on by itself', () => {
   let setting: Setting;

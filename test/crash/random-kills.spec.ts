@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { CrashWorld, Event } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { seeded } from './support/random.js';
@@ -12,6 +12,9 @@ const requests = 100;
 const partitions = 6;
 /** A dead member holds up its group for a session timeout: kills that follow each other faster let nothing happen. */
 const kills = 5;
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
   let setting: Setting;
@@ -44,7 +47,7 @@ describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
     expect(await world.count()).toBe(events + requests);
     expect(answers.map((values) => values.length)).toEqual(answers.map(() => 1));
     expect(running.map((service: ServiceProcess) => service.running)).toEqual([true, true]);
-  }, 120_000);
+  });
 });
 
 /** Some 20 seconds of records, a tenth of them produced twice, to another partition the second time. */
