@@ -108,9 +108,10 @@ export class BrokerFixture {
     return offsets.reduce((sum, { high }) => sum + Number(high), 0);
   }
 
-  /** All records of a topic as of now, bytes as they are. */
+  /** All records of a topic as of now, bytes as they are; none if it does not exist. */
   async read(topic: string): Promise<KafkaRecord[]> {
     const records: KafkaRecord[] = [];
+    if (!(await this.admin.listTopics()).includes(topic)) return records;
     const wanted = await this.end(topic);
     if (wanted === 0) return records;
     const groupId = `tt-reader-${this.id}-${++this.names}`;

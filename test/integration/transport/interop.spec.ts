@@ -187,8 +187,8 @@ interface Service {
 function controllerFor({ topics, seen }: Service): Type {
   @Controller()
   class Handlers {
-    @EventPattern<string>(topics.event)
-    event(@Payload() data: unknown, @Ctx() context: KafkaContext) {
+    @EventPattern(topics.event)
+    event(@Payload() data: never, @Ctx() context: KafkaContext) {
       seen.push(observe('event', data, context));
     }
 
