@@ -43,7 +43,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
 
   @Controller()
   class Handlers {
-    @EventPattern(events)
+    @EventPattern<string>(events)
     event(@Payload() data: unknown, @Ctx() context: KafkaContext) {
       const { key, headers } = context.getMessage();
       seen.push({ data, key, headers: headers as Record<string, unknown> });
