@@ -45,6 +45,21 @@ export function deadLetterRecord(
   return { topic, key: record.key, value: record.value, headers };
 }
 
+/**
+ * Smaller forms of a letter that is larger than the broker takes, best first: without the stack; without the value,
+ * which its header `dlt-omitted` says and which is still to be found at the original position. None for a record that
+ * is no dead letter.
+ */
+export function smallerLetters(letter: OutgoingRecord): OutgoingRecord[] {
+  if (!letter.headers.some(([name]) => name === 'dlt-reason')) return [];
+  const headers = letter.headers.filter(([name]) => name !== 'dlt-exception-stack');
+  const omitted: RecordHeader = ['dlt-omitted', Buffer.from('value')];
+  return [
+    { ...letter, headers },
+    { ...letter, value: null, headers: [...headers, omitted] },
+  ];
+}
+
 /** Class, message and stack of anything that was thrown. */
 export function errorFacts(error: unknown): { name: string; message: string; stack: string | undefined } {
   if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack };

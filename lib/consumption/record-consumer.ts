@@ -63,12 +63,14 @@ export class RecordConsumer implements ConsumerListener {
     await this.consumer.stop();
   }
 
+  /**
+   * Stores where each partition starts before anything is read: of a group that begins at the end of a topic, a crash
+   * before its first commit would otherwise skip what came in the meantime.
+   */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
-    for (const partition of partitions) {
-      const name = partitionName(partition);
-      this.processors.set(name, new PartitionProcessor(partition, this.context));
-      this.committed.set(name, partition.startOffset);
-    }
+    const assigned = partitions.map((partition) => new PartitionProcessor(partition, this.context));
+    for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
+    await this.commit(assigned);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
@@ -132,9 +134,11 @@ export class RecordConsumer implements ConsumerListener {
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
     const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
-    for (const { partition, position } of processors) {
-      const stored = this.committed.get(partitionName(partition));
-      if (stored === undefined || position <= stored) continue;
+    for (const processor of processors) {
+      const { partition, position } = processor;
+      const name = partitionName(partition);
+      const stored = this.committed.get(name) ?? -1n;
+      if (position <= stored || this.processors.get(name) !== processor) continue;
       offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
     }
     if (offsets.length === 0) return;

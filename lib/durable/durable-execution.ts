@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { OutsideHandlerError } from '../errors/errors.js';
+import { InvalidRecordError, OutsideHandlerError } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
+import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
@@ -46,6 +47,13 @@ export class DurableExecution {
    */
   async emit(topic: string, message: unknown): Promise<void> {
     const { outbox } = this.run('emit');
+    // Once committed it has to be produced: what no broker takes is refused while the handler can still be told.
+    if (!isTopicName(topic)) {
+      throw new InvalidRecordError(
+        `emit() was given "${String(topic).slice(0, 60)}" for a topic: names have 1 to 249 letters, digits, dots, ` +
+          'dashes and underscores',
+      );
+    }
     const { key, value, headers, partition } = encodeMessage(message);
     outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
   }

@@ -62,7 +62,8 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
   }
 
   static forRootAsync(options: DurableModuleAsyncOptions): DynamicModule {
-    return { ...assemble(asyncOptions(options), options.global), imports: options.imports ?? [] };
+    const { global = true, imports = [] } = options;
+    return { ...assemble(asyncOptions(options, global), global), imports };
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -133,15 +134,25 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   return { ledger, fences: new FenceRegistry(ledger, dispatcher), dispatcher, keyHeader, clock };
 }
 
-function asyncOptions({ useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions): Provider[] {
+function asyncOptions(
+  { useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions,
+  global: boolean,
+): Provider[] {
+  const checkedLate = (options: DurableModuleOptions) => {
+    if ((options.global ?? global) === global) return checked(options);
+    throw new InvalidOptionError(
+      'DurableModule.global',
+      `is ${options.global} from a factory, which comes too late: give it to forRootAsync() itself`,
+    );
+  };
   if (useFactory) {
-    const factory = async (...args: never[]) => checked(await useFactory(...args));
+    const factory = async (...args: never[]) => checkedLate(await useFactory(...args));
     return [{ provide: DURABLE_OPTIONS, useFactory: factory, inject: (inject ?? []) as never[] }];
   }
   const source = useExisting ?? useClass;
   if (!source)
     throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
-  const factory = async (from: DurableOptionsFactory) => checked(await from.createDurableOptions());
+  const factory = async (from: DurableOptionsFactory) => checkedLate(await from.createDurableOptions());
   const provider: Provider = { provide: DURABLE_OPTIONS, useFactory: factory, inject: [source] };
   return useClass ? [useClass, provider] : [provider];
 }

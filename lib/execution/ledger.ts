@@ -1,6 +1,6 @@
 /**
  * The port to the ledger: what durable execution needs from a store. Implemented by `postgres/` and by
- * `testing/in-memory-ledger.ts`; each passes `test/contract/ledger.contract.ts` unchanged.
+ * `testing/in-memory-ledger.ts`; each passes `testing/contract/ledger.contract.ts` unchanged.
  *
  * Vocabulary. A *scope* is a consumer group and a handler id: where an idempotency key is unique. A *lane* is a scope
  * on one partition: where order holds. A lane's *fence* says that everything below `nextOffset` is terminal, and

@@ -24,6 +24,7 @@ import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
+import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { isStartupProbe, runStartupProbe } from './startup-probe.js';
@@ -56,6 +57,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly probes: MessageHandler[] = [];
+  private listening = false;
   private connection: Connection | undefined;
 
   /** @throws InvalidOptionError */
@@ -85,6 +87,11 @@ export class ServerKafka
 
   /** Starts; calls back with an error, and nothing left open, if that is not possible. */
   async listen(callback: (error?: unknown) => void): Promise<void> {
+    // Outside the try: whoever listens already is not to be closed for it.
+    if (this.listening) {
+      return callback(new WrongCallOrderError('ServerKafka is listening already; close() it first'));
+    }
+    this.listening = true;
     try {
       await this.start();
     } catch (error) {
@@ -101,6 +108,7 @@ export class ServerKafka
    */
   async close(): Promise<void> {
     const { connection } = this;
+    this.listening = false;
     if (!connection) return;
     this.connection = undefined;
     const settled = [await settle(connection.records.stop())];
@@ -123,7 +131,6 @@ export class ServerKafka
   }
 
   private async start(): Promise<void> {
-    if (this.connection) throw new WrongCallOrderError('ServerKafka is listening already; close() it first');
     await this.runProbes();
     const { driver, producer, records } = this.connect();
     const { registry, resolved } = this;
@@ -173,7 +180,7 @@ export class ServerKafka
         groupId,
         route: router.route,
         publish: replies.publish,
-        produce: (record) => producer.send(record),
+        produce: (record) => produceLetter(producer, record),
         classify: classifyFailure,
         reasonOf: terminalReason,
         errorReply: (error) => encodeReply({ err: error, isDisposed: true }) as EncodedReply,
