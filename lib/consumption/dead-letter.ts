@@ -46,18 +46,12 @@ export function deadLetterRecord(
 }
 
 /**
- * Smaller forms of a letter that is larger than the broker takes, best first: without the stack; without the value,
- * which its header `dlt-omitted` says and which is still to be found at the original position. None for a record that
- * is no dead letter.
+ * A letter that is larger than the broker takes, without its longest header of ours: a dead letter is larger than its
+ * record. Key, value and headers of the record stay untouched. `undefined` for a record that is no dead letter.
  */
-export function smallerLetters(letter: OutgoingRecord): OutgoingRecord[] {
-  if (!letter.headers.some(([name]) => name === 'dlt-reason')) return [];
+export function withoutStack(letter: OutgoingRecord): OutgoingRecord | undefined {
   const headers = letter.headers.filter(([name]) => name !== 'dlt-exception-stack');
-  const omitted: RecordHeader = ['dlt-omitted', Buffer.from('value')];
-  return [
-    { ...letter, headers },
-    { ...letter, value: null, headers: [...headers, omitted] },
-  ];
+  return headers.length < letter.headers.length ? { ...letter, headers } : undefined;
 }
 
 /** Class, message and stack of anything that was thrown. */
