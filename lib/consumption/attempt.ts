@@ -99,9 +99,9 @@ export class Attempt {
     return this.delivery.failures + 1;
   }
 
-  /** Nobody else's work hangs on this attempt: a failure of it is its own. */
+  /** A failure of this attempt undoes nobody else's work: it is its own, and counted. */
   get isAlone(): boolean {
-    return this.resource === undefined || this.group.deliveries.length === 1;
+    return this.resource === undefined || this.group.firstEnlisted === this;
   }
 
   /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */
