@@ -40,11 +40,13 @@ export class GroupRunner {
    * @param settle called for each delivery that is done, in order: at once if nothing is enlisted for it, else after
    *   the commit, with what follows the commit.
    * @param mayGoOn asked between handlers; `false` closes the group early.
+   * @param began called before each run of a handler.
    */
   constructor(
     private readonly context: EngineContext,
     private readonly settle: (attempt: Attempt, afterwards: Promise<void> | undefined) => void,
     private readonly mayGoOn: () => boolean,
+    private readonly began: (delivery: Delivery) => void,
   ) {}
 
   /** How many deliveries the next group may hold, going by how long handlers took. */
@@ -170,6 +172,7 @@ export class GroupRunner {
         const error = new HandlerTimeoutError(handler.name, options.handlerTimeout);
         timer = clock.setTimeout(() => this.giveUp?.(error), options.handlerTimeout);
       }
+      this.began(attempt.delivery);
       handler.run(attempt).then(finish, (error: unknown) => finish({ failed: true, error }));
     });
   }

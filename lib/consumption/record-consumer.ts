@@ -7,7 +7,12 @@ import type {
 } from '../driver/driver.js';
 import { describeError } from '../errors/describe-error.js';
 import { StaleMemberError } from '../errors/errors.js';
-import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
+import {
+  partitionName,
+  type KafkaRecord,
+  type PartitionOffset,
+  type TopicPartition,
+} from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
@@ -27,6 +32,8 @@ export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
   /** What the broker has stored, by assignment: the next one of a partition starts anew. */
   private readonly committed = new WeakMap<PartitionProcessor, bigint>();
+  /** Above what handlers were called for, by topic id and partition; outlives assignments. */
+  private readonly reached = new Map<string, bigint>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -67,11 +74,36 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   /**
+   * Has no handler called for a partition, and nothing fetched of it, until `resume`. The run under way goes on. Ends
+   * with the assignment. Several holders may pause a partition; it rests until each has resumed it.
+   */
+  pause(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.hold(holder);
+  }
+
+  resume(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.release(holder);
+  }
+
+  /** Reading of a partition goes on somewhere else: what was fetched and not begun is forgotten. */
+  discard(partition: TopicPartition): void {
+    this.processors.get(partitionName(partition))?.discard();
+  }
+
+  /** The partitions held now. */
+  get partitions(): AssignedPartition[] {
+    return [...this.processors.values()].map(({ partition }) => partition);
+  }
+
+  /**
    * Stores where each partition starts before anything is read: of a group that begins at the end of a topic, a crash
    * before its first commit would otherwise skip what came in the meantime.
    */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
-    const assigned = partitions.map((partition) => new PartitionProcessor(partition, this.context));
+    const assigned = partitions.map((partition) => {
+      const reached = this.reached.get(identity(partition)) ?? 0n;
+      return new PartitionProcessor(partition, this.context, reached);
+    });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
     await this.commit(assigned);
   }
@@ -85,6 +117,7 @@ export class RecordConsumer implements ConsumerListener {
     await Promise.all(leaving.map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
+      this.reached.set(identity(processor.partition), processor.reached);
       // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
     }
@@ -154,4 +187,9 @@ export class RecordConsumer implements ConsumerListener {
         this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
     }
   }
+}
+
+/** A topic made anew under the same name starts anew. */
+function identity({ topicId, partition }: AssignedPartition): string {
+  return `${topicId} ${partition}`;
 }

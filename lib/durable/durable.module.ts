@@ -20,7 +20,12 @@ import { ServerKafka } from '../transport/server-kafka.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
 import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
-import { DurableProbeController, DurableStartupProbe } from './durable-startup.probe.js';
+import {
+  aimProbe,
+  createProbeController,
+  DurableStartupProbe,
+  isProbeController,
+} from './durable-startup.probe.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
   DURABLE_OPTIONS,
@@ -52,8 +57,13 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
           'its providers are global.',
       );
     }
-    const global = imported.some(({ controllers }) => controllers.has(DurableProbeController));
-    expectDistinctNames(modules, global);
+    const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
+    expectDistinctNames(modules, probe !== undefined);
+    if (!probe) return;
+    // Each server registers its handlers right after it is announced here.
+    modules.getRpcTargetRegistry().subscribe((server: unknown) => {
+      if (server instanceof ServerKafka) aimProbe(probe, server);
+    });
   }
 
   /** @throws InvalidOptionError */
@@ -103,7 +113,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     module: DurableModule,
     global: true,
     providers,
-    controllers: global ? [DurableProbeController] : [],
+    controllers: global ? [createProbeController()] : [],
     exports: [
       DurableExecution,
       DurableInterceptor,

@@ -13,6 +13,7 @@ import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js'
 import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
 import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
@@ -37,6 +38,7 @@ interface Connection {
   readonly consumer: DriverConsumer;
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
+  readonly calls: HandlerCalls;
 }
 
 /** From `listen` to the end of `close`. A server that listens again takes a new one. */
@@ -65,7 +67,6 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly probes: MessageHandler[] = [];
-  private listening = false;
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -126,8 +127,8 @@ export class ServerKafka
 
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
-    const { driver, consumer, producer } = this.connected();
-    return [driver.native, consumer.native, producer.native] as T;
+    const { driver, calls, producer } = this.connected();
+    return [driver.native, calls.consumer, producer.native] as T;
   }
 
   /** As in Nest's Kafka strategy: use `status`. */
@@ -183,8 +184,9 @@ export class ServerKafka
       fromBeginning: resolved.fromBeginning,
     });
     const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
-    const records = this.createRecordConsumer(consumer, producer, replies);
-    return { driver, producer, consumer, records, replies };
+    const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
+    const records = this.createRecordConsumer(consumer, producer, replies, calls);
+    return { driver, producer, consumer, records, replies, calls };
   }
 
   /** The Kafka client to listen with. */
@@ -194,10 +196,15 @@ export class ServerKafka
     return createDefaultDriver({ ...given.client, clientId, brokers }, clock, logger);
   }
 
-  private createRecordConsumer(consumer: DriverConsumer, producer: DriverProducer, replies: ReplyPublisher) {
+  private createRecordConsumer(
+    consumer: DriverConsumer,
+    producer: DriverProducer,
+    replies: ReplyPublisher,
+    calls: HandlerCalls,
+  ): RecordConsumer {
     const { resolved, groupId } = this;
     const letters = new DeadLetters(resolved, groupId, producer);
-    const router = new RecordRouter(this.registry, this.handlerPorts(consumer, producer));
+    const router = new RecordRouter(this.registry, this.handlerPorts(calls), calls.patternOf);
     return new RecordConsumer(
       consumer,
       {
@@ -219,11 +226,11 @@ export class ServerKafka
     );
   }
 
-  private handlerPorts(consumer: DriverConsumer, producer: DriverProducer): NestDeliveryHandlerPorts {
+  private handlerPorts({ open }: HandlerCalls): NestDeliveryHandlerPorts {
     const { resolved } = this;
     const { streamOffsetTimeout } = resolved;
     return {
-      open: new HandlerCalls(resolved, consumer, producer).open,
+      open,
       encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
@@ -245,7 +252,7 @@ export class ServerKafka
           this.onProcessingEndHook?.(this.transportId, context);
         }
       }) as unknown;
-      if (started instanceof Promise) started.catch(reject);
+      if (isPromise(started)) started.then(undefined, reject);
     });
   }
 
