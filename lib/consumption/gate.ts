@@ -10,12 +10,11 @@ import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 export class Gate {
   private closed: Deferred<void> | undefined;
   private readonly stopped = new AbortController();
-  /** Times the gate was closed since the process started. */
-  closings = 0;
 
   constructor(
     private readonly clock: Clock,
     private readonly log: Log,
+    private readonly onClosed: () => void,
   ) {}
 
   get isOpen(): boolean {
@@ -40,7 +39,7 @@ export class Gate {
   close(reason: string, probe: () => Promise<void>): void {
     if (this.closed || this.stopped.signal.aborted) return;
     this.closed = deferred();
-    this.closings++;
+    this.onClosed();
     this.log.warn(`Work is held: ${reason}. It goes on by itself; no attempt is counted meanwhile.`);
     void this.reopen(probe);
   }

@@ -215,6 +215,7 @@ export class PartitionProcessor {
     switch (decision) {
       case 'retry':
       case 'block': {
+        if (attempt.resource) this.context.counters.retried++;
         if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
         if (decision === 'block' && delivery.failures === options.retry.attempts) {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);

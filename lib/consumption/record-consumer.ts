@@ -45,9 +45,11 @@ export class RecordConsumer implements ConsumerListener {
     ports: EnginePorts,
     private readonly listener: RecordConsumerListener,
   ) {
+    const counters = { retried: 0, gateClosed: 0 };
     this.context = {
       ...ports,
-      gate: new Gate(ports.clock, ports.log),
+      counters,
+      gate: new Gate(ports.clock, ports.log, () => counters.gateClosed++),
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),

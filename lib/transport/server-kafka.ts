@@ -125,6 +125,11 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
+  /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
+  get outgoing(): Pick<DriverProducer, 'send'> | undefined {
+    return this.connection?.producer;
+  }
+
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
     const { driver, calls, producer } = this.connected();
