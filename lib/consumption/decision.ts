@@ -1,5 +1,12 @@
 /** What kind of failure an error is; see `product.md` "Failures". */
-export type FailureClass = 'infrastructure' | 'fenced' | 'terminal' | 'retriable-request' | 'retryable';
+export type FailureClass =
+  | 'infrastructure'
+  /** Transactions got into each other's way: deadlock, serialization failure, lock timeout. */
+  | 'contention'
+  | 'fenced'
+  | 'terminal'
+  | 'retriable-request'
+  | 'retryable';
 
 /** What becomes of a delivery whose attempt failed. */
 export type Decision =
@@ -34,7 +41,7 @@ export interface FailureFacts {
 /** The one table of what follows a failure. Pure. */
 export function decide(facts: FailureFacts): Decision {
   const { failureClass, kind } = facts;
-  if (failureClass === 'infrastructure') return 'hold';
+  if (failureClass === 'infrastructure' || failureClass === 'contention') return 'hold';
   if (failureClass === 'fenced') return 'refence';
   if (kind === 'request') {
     return failureClass === 'retriable-request' && facts.failures < facts.attempts ? 'retry' : 'answer';

@@ -20,6 +20,8 @@ export interface GroupFailure {
 
 /** A group goes on at least until its handlers took so many times as long as its commit. */
 const HANDLERS_PER_COMMIT = 8;
+const FIRST_SOLO = 64;
+const LAST_SOLO = 8_192;
 /** Weight of the newest value in a moving average. */
 const WEIGHT = 1 / 4;
 
@@ -28,6 +30,9 @@ export class GroupRunner {
   /** Moving averages in milliseconds: of a handler's run, and of a group's commit. */
   private handlerMillis = 0;
   private commitMillis = 0;
+  /** Groups still to be run one by one after transactions got into each other's way, and how many the next time. */
+  private solo = 0;
+  private nextSolo = FIRST_SOLO;
   private giveUp: ((error: unknown) => void) | undefined;
   private stopping: unknown;
 
@@ -56,6 +61,15 @@ export class GroupRunner {
     return Math.max(maxMillis, Math.min(stretchedMillis, this.commitMillis * HANDLERS_PER_COMMIT));
   }
 
+  /**
+   * A group deadlocked with another. The longer transactions hold their rows, the likelier that is, and each time costs
+   * Postgres's `deadlock_timeout`: for a while records run one by one, for longer each time.
+   */
+  keepApart(): void {
+    this.solo = this.nextSolo;
+    this.nextSolo = Math.min(this.nextSolo * 2, LAST_SOLO);
+  }
+
   /** Aborts what runs; nothing is committed from now on. */
   stop(reason: StaleMemberError): void {
     this.stopping = reason;
@@ -70,6 +84,7 @@ export class GroupRunner {
   async run(deliveries: readonly Delivery[], ending: AbortSignal): Promise<GroupFailure | undefined> {
     const { slots } = this.context;
     if (!(await slots.acquire(ending))) return undefined;
+    if (this.solo > 0) this.solo--;
     try {
       if (!this.mayGoOn()) return undefined;
       return await this.runInSlot(new Group(deliveries, this.context));

@@ -125,6 +125,10 @@ export class PartitionProcessor {
       const failureClass = this.context.classify(failure.error);
       if (failureClass === 'infrastructure') {
         await this.hold(failure, ++interruptions);
+      } else if (failureClass === 'contention') {
+        if (failure.undone.length > 1) this.runner.keepApart();
+        for (const delivery of failure.undone) alone.add(delivery);
+        await this.wait(retryDelay(PROBE_BACKOFF, ++interruptions, this.context.clock));
       } else if (failureClass === 'fenced') {
         await this.confirmMembership(++interruptions);
       } else if (failure.undone.length > 1) {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { ERROR_CODES } from '../../lib/errors/kafka-transport.error.js';
@@ -129,7 +129,6 @@ describe('the examples of the README', () => {
   it('bill each order once, and run as the SQL says', async () => {
     const [createInvoice, ...others] = sql;
     await pool.query(createInvoice!);
-    await fixture.create([topics.get('order.placed')!, topics.get('invoice.created')!]);
     const billing = run('billing.ts');
     await billing.says(STARTED);
     for (const id of ['order-17', 'order-17', 'order-18', 'order-17']) await place(id);
@@ -166,6 +165,16 @@ describe('the examples of the README', () => {
     await waitUntil('the order to be billed', async () => (await invoices()).includes('order-19'));
     await billing.terminate();
     await pool.query(`drop owned by ${role}`);
+  });
+
+  it('may be CommonJS', async () => {
+    await writeFile(
+      join(folder.path, 'common.cjs'),
+      "console.log(Object.keys(require('nestjs-durable-kafka')).length);",
+    );
+    const common = run('common.cjs');
+    expect(await common.exit()).toBe(0);
+    expect(Number(common.output)).toBeGreaterThan(20);
   });
 
   it('test handlers without servers', async () => {

@@ -187,7 +187,7 @@ interface Service {
 function controllerFor({ topics, seen }: Service): Type {
   @Controller()
   class Handlers {
-    @EventPattern(topics.event)
+    @EventPattern<string>(topics.event)
     event(@Payload() data: never, @Ctx() context: KafkaContext) {
       seen.push(observe('event', data, context));
     }
