@@ -27,7 +27,7 @@ export interface WorldOptions {
 
 export interface Event extends Work {
   readonly partition?: number;
-  /** Default: `id` for every other event; the rest goes by position. `null` for none. */
+  /** Default: `id` for half of the events; the rest goes by position. `null` for none. */
   readonly idempotencyKey?: string | null;
 }
 
@@ -129,7 +129,8 @@ export class CrashWorld {
     return this.producer.sendAll(
       events.map(({ partition, idempotencyKey, ...work }) => {
         const number = this.published++;
-        const key = idempotencyKey === undefined && number % 2 === 0 ? work.id : idempotencyKey;
+        // In blocks, so that partitions taken in turn get both kinds.
+        const key = idempotencyKey === undefined && number % 8 < 4 ? work.id : idempotencyKey;
         return {
           topic: this.topics.events,
           partition,
