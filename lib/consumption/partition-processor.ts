@@ -2,13 +2,16 @@ import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { describeError } from '../errors/describe-error.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { sleep } from '../runtime/clock.js';
+import { unlessAborted } from '../runtime/unless-aborted.js';
 import type { Attempt, Delivery } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
 import type { EngineContext } from './engine-context.js';
 import { GroupRunner, type GroupFailure } from './group-runner.js';
 import type { Ending } from './group.js';
 import { OffsetTracker } from './offset-tracker.js';
+import { PartitionPause } from './partition-pause.js';
 import { RecordQueue } from './record-queue.js';
 import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 
@@ -26,30 +29,41 @@ type State = 'running' | 'draining' | 'stopped';
  */
 export class PartitionProcessor {
   private state: State = 'running';
-  private readonly queue = new RecordQueue();
+  private queue = new RecordQueue();
   private readonly tracker: OffsetTracker;
   private readonly runner: GroupRunner;
   /** Ends waits when the partition goes away. */
   private readonly ending = new AbortController();
   private working: Promise<void> | undefined;
   private readonly settling = new Set<Promise<void>>();
-  private paused = false;
+  /** Where others have the work on this partition rest. */
+  readonly pause: PartitionPause;
 
+  /** @param reached above every record that a handler was called for in this process. */
   constructor(
     readonly partition: AssignedPartition,
     private readonly context: EngineContext,
+    public reached: bigint,
   ) {
+    this.pause = new PartitionPause(partition, context);
     this.tracker = new OffsetTracker(partition.startOffset);
     this.runner = new GroupRunner(
       context,
       (attempt, afterwards) => this.settle(attempt, afterwards),
-      () => this.state === 'running',
+      () => this.state === 'running' && !this.pause.released,
+      (delivery) => this.began(delivery),
     );
   }
 
   /** The offset to commit: every record below is done and acknowledged. */
   get position(): bigint {
     return this.tracker.position;
+  }
+
+  /** Forgets the records that no handler was called for: reading goes on somewhere else. */
+  discard(): void {
+    this.queue = new RecordQueue();
+    this.balance();
   }
 
   push(records: readonly KafkaRecord[]): void {
@@ -63,6 +77,7 @@ export class PartitionProcessor {
   async drain(): Promise<void> {
     if (this.state === 'running') this.state = 'draining';
     this.ending.abort();
+    this.pause.end();
     await this.working;
     await Promise.all(this.settling);
   }
@@ -71,6 +86,7 @@ export class PartitionProcessor {
   async stop(): Promise<void> {
     this.state = 'stopped';
     this.ending.abort();
+    this.pause.end();
     this.runner.stop(
       new StaleMemberError(`${partitionName(this.partition)} is no longer assigned to this consumer`),
     );
@@ -79,19 +95,23 @@ export class PartitionProcessor {
 
   private async work(): Promise<void> {
     while (this.state === 'running' && this.queue.length > 0) {
-      await this.context.gate.opened();
+      await this.context.gate.opened(this.ending.signal);
       if (this.state !== 'running') break;
-      await this.process(this.take());
+      if (this.pause.released) await this.pause.released;
+      else await this.process(await this.take());
       this.balance();
     }
     this.working = undefined;
   }
 
   /** The next deliveries that may share a group; fewer where handlers are slow. */
-  private take(): Delivery[] {
+  private async take(): Promise<Delivery[]> {
     const deliveries: Delivery[] = [];
     for (const record of this.queue.take(this.runner.fitting)) {
-      const routes = this.context.route(record);
+      const found = this.context.route(record);
+      const routes = isPromise(found) ? await unlessAborted(found, this.ending.signal) : found;
+      if (!routes) return [];
+      const seenBefore = record.offset < this.reached;
       this.tracker.add(record.offset, routes.length);
       for (const { handler, kind } of routes) {
         const { partition } = this;
@@ -102,6 +122,8 @@ export class PartitionProcessor {
           kind,
           failures: 0,
           firstFailure: undefined,
+          runs: 0,
+          seenBefore,
           settled: false,
         });
       }
@@ -115,7 +137,11 @@ export class PartitionProcessor {
     let rest = deliveries;
     let interruptions = 0;
     while (this.state === 'running' && rest.length > 0) {
-      const failure = await this.runner.run(groupable(rest, alone));
+      if (this.pause.released) {
+        await this.pause.released;
+        continue;
+      }
+      const failure = await this.runner.run(groupable(rest, alone), this.ending.signal);
       rest = rest.filter(({ settled }) => !settled);
       if (!failure) {
         interruptions = 0;
@@ -125,6 +151,10 @@ export class PartitionProcessor {
       const failureClass = this.context.classify(failure.error);
       if (failureClass === 'infrastructure') {
         await this.hold(failure, ++interruptions);
+      } else if (failureClass === 'contention') {
+        if (failure.undone.length > 1) this.runner.keepApart();
+        for (const delivery of failure.undone) alone.add(delivery);
+        await this.wait(retryDelay(PROBE_BACKOFF, ++interruptions, this.context.clock));
       } else if (failureClass === 'fenced') {
         await this.confirmMembership(++interruptions);
       } else if (failure.undone.length > 1) {
@@ -140,9 +170,13 @@ export class PartitionProcessor {
   /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
   private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
     const { resource } = attempt;
-    if (!resource) return this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
-    this.context.gate.close(describeError(error), () => resource.probe());
-    await this.context.gate.opened();
+    if (resource) {
+      this.context.gate.close(describeError(error), () => resource.probe());
+      await this.context.gate.opened(this.ending.signal);
+      if (round === 1) return;
+      // The resource says that all is well, and still it fails: something else that the handler needs is down.
+    }
+    await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
   }
 
   /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
@@ -173,7 +207,7 @@ export class PartitionProcessor {
       failures: delivery.failures,
       attempts: options.retry.attempts,
       onExhausted: options.onExhausted,
-      retriedByFilter: attempt.retriedByFilter,
+      filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
@@ -181,6 +215,7 @@ export class PartitionProcessor {
     switch (decision) {
       case 'retry':
       case 'block': {
+        if (attempt.resource) this.context.counters.retried++;
         if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
         if (decision === 'block' && delivery.failures === options.retry.attempts) {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
@@ -254,22 +289,18 @@ export class PartitionProcessor {
     return (await Promise.all(attempt.published)).every(Boolean);
   }
 
+  private began(delivery: Delivery): void {
+    delivery.runs++;
+    const { offset } = delivery.record;
+    if (offset >= this.reached) this.reached = offset + 1n;
+  }
+
   private wait(milliseconds: number): Promise<void> {
     return sleep(this.context.clock, milliseconds, this.ending.signal);
   }
 
-  /** Stops fetching above the bound, goes on below half of it. */
   private balance(): void {
-    if (this.state !== 'running') return;
-    const { maxHeldRecords, maxHeldBytes } = this.context.options;
-    const held = this.queue.length + this.tracker.size;
-    if (!this.paused && (held >= maxHeldRecords || this.queue.bytes >= maxHeldBytes)) {
-      this.paused = true;
-      this.context.pause(this.partition);
-    } else if (this.paused && held <= maxHeldRecords / 2 && this.queue.bytes <= maxHeldBytes / 2) {
-      this.paused = false;
-      this.context.resume(this.partition);
-    }
+    if (this.state === 'running') this.pause.balance(this.queue.length + this.tracker.size, this.queue.bytes);
   }
 }
 

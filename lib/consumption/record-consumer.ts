@@ -7,7 +7,12 @@ import type {
 } from '../driver/driver.js';
 import { describeError } from '../errors/describe-error.js';
 import { StaleMemberError } from '../errors/errors.js';
-import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
+import {
+  partitionName,
+  type KafkaRecord,
+  type PartitionOffset,
+  type TopicPartition,
+} from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
@@ -25,8 +30,10 @@ export interface RecordConsumerListener {
  */
 export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
-  /** What the broker has stored, by partition name. */
-  private readonly committed = new Map<string, bigint>();
+  /** What the broker has stored, by assignment: the next one of a partition starts anew. */
+  private readonly committed = new WeakMap<PartitionProcessor, bigint>();
+  /** Above what handlers were called for, by topic id and partition; outlives assignments. */
+  private readonly reached = new Map<string, bigint>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -38,9 +45,11 @@ export class RecordConsumer implements ConsumerListener {
     ports: EnginePorts,
     private readonly listener: RecordConsumerListener,
   ) {
+    const counters = { retried: 0, gateClosed: 0 };
     this.context = {
       ...ports,
-      gate: new Gate(ports.clock, ports.log),
+      counters,
+      gate: new Gate(ports.clock, ports.log, () => counters.gateClosed++),
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
@@ -59,8 +68,33 @@ export class RecordConsumer implements ConsumerListener {
   async stop(): Promise<void> {
     this.closing = true;
     this.context.clock.clearTimeout(this.commitTimer);
-    this.context.gate.stop();
-    await this.consumer.stop();
+    try {
+      await this.consumer.stop();
+    } finally {
+      this.context.gate.stop();
+    }
+  }
+
+  /**
+   * Has no handler called for a partition, and nothing fetched of it, until `resume`. The run under way goes on. Ends
+   * with the assignment. Several holders may pause a partition; it rests until each has resumed it.
+   */
+  pause(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.hold(holder);
+  }
+
+  resume(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.release(holder);
+  }
+
+  /** Reading of a partition goes on somewhere else: what was fetched and not begun is forgotten. */
+  discard(partition: TopicPartition): void {
+    this.processors.get(partitionName(partition))?.discard();
+  }
+
+  /** The partitions held now. */
+  get partitions(): AssignedPartition[] {
+    return [...this.processors.values()].map(({ partition }) => partition);
   }
 
   /**
@@ -68,7 +102,10 @@ export class RecordConsumer implements ConsumerListener {
    * before its first commit would otherwise skip what came in the meantime.
    */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
-    const assigned = partitions.map((partition) => new PartitionProcessor(partition, this.context));
+    const assigned = partitions.map((partition) => {
+      const reached = this.reached.get(identity(partition)) ?? 0n;
+      return new PartitionProcessor(partition, this.context, reached);
+    });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
     await this.commit(assigned);
   }
@@ -82,8 +119,9 @@ export class RecordConsumer implements ConsumerListener {
     await Promise.all(leaving.map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
+      this.reached.set(identity(processor.partition), processor.reached);
+      // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
-      this.committed.delete(name);
     }
   }
 
@@ -132,23 +170,28 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
-    const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
+    const due = new Map<PartitionProcessor, PartitionOffset>();
     for (const processor of processors) {
       const { partition, position } = processor;
-      const name = partitionName(partition);
-      const stored = this.committed.get(name) ?? -1n;
-      if (position <= stored || this.processors.get(name) !== processor) continue;
-      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+      // Its turn may come when the assignment is over: what it says then is not about the next one.
+      if (this.processors.get(partitionName(partition)) !== processor) continue;
+      if (position <= (this.committed.get(processor) ?? -1n)) continue;
+      due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }
-    if (offsets.length === 0) return;
+    if (due.size === 0) return;
     try {
-      await this.consumer.commit(offsets);
-      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+      await this.consumer.commit([...due.values()]);
+      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))
         this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
     }
   }
+}
+
+/** A topic made anew under the same name starts anew. */
+function identity({ topicId, partition }: AssignedPartition): string {
+  return `${topicId} ${partition}`;
 }

@@ -5,9 +5,12 @@ import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
-import { handlerRuns, type HandlerRun } from './handler-run.js';
+import { durableRuns, type DurableRun, type HandlerRun } from './handler-run.js';
 
-/** Injected into controllers and services: the current message's transaction, key and outbox. */
+/**
+ * Injected into controllers and services: the current message's transaction, key and outbox. `client` and `emit` work
+ * within `DurableLedger.transaction` too.
+ */
 @Injectable()
 export class DurableExecution {
   private readonly clock: Clock;
@@ -29,7 +32,7 @@ export class DurableExecution {
    * @throws OutsideHandlerError
    */
   get key(): string {
-    return this.run('key').key;
+    return this.handlerRun('key').key;
   }
 
   /**
@@ -37,7 +40,7 @@ export class DurableExecution {
    * @throws OutsideHandlerError
    */
   get attempt(): number {
-    return this.run('attempt').attempt;
+    return this.handlerRun('attempt').attempt;
   }
 
   /**
@@ -58,9 +61,15 @@ export class DurableExecution {
     outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
   }
 
-  private run(member: string): HandlerRun {
-    const run = handlerRuns.getStore();
+  private run(member: string): DurableRun {
+    const run = durableRuns.getStore();
     if (!run?.open) throw new OutsideHandlerError(member);
+    return run;
+  }
+
+  private handlerRun(member: string): HandlerRun {
+    const run = this.run(member);
+    if (run.kind !== 'handler') throw new OutsideHandlerError(member);
     return run;
   }
 }

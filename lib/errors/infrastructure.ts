@@ -46,6 +46,14 @@ export function isInfrastructureFailure(error: unknown): boolean {
   return someCause(error, saysInfrastructure);
 }
 
+/** SQLSTATEs of transactions that got into each other's way. */
+const CONTENTION: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03']);
+
+/** Whether running the same transaction again, perhaps by itself, is all that is needed. */
+export function isContention(error: unknown): boolean {
+  return someCause(error, (cause) => CONTENTION.has(read(cause, 'code')));
+}
+
 function someCause(error: unknown, test: (cause: object) => boolean): boolean {
   let current = error;
   for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {

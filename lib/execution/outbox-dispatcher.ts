@@ -31,13 +31,37 @@ export class OutboxDispatcher {
         await produce(this.outgoing(record));
       } catch (error) {
         if (error instanceof ConnectionClosedError) throw error;
-        this.log.warn(`Outbox record ${record.id} to "${record.topic}" waits: ${describeError(error)}`);
+        this.warn(record, error);
         failed.push(record);
       }
     });
     await Promise.all(sent);
     for (const record of failed) await this.insist(record, produce);
     this.ledger.markDispatched(records.map(({ id }) => id));
+  }
+
+  /**
+   * Produces each of them once, and calls `acknowledged` with the id of each that the broker has taken. Never rejects:
+   * the others are left to a sweep.
+   */
+  async offer(
+    records: readonly OutboxRecord[],
+    produce: RecordProducer,
+    acknowledged: (id: string) => void,
+  ): Promise<void> {
+    const sent = records.map(async (record) => {
+      try {
+        await produce(this.outgoing(record));
+        acknowledged(record.id);
+      } catch (error) {
+        if (!(error instanceof ConnectionClosedError)) this.warn(record, error);
+      }
+    });
+    await Promise.all(sent);
+  }
+
+  private warn({ id, topic }: OutboxRecord, error: unknown): void {
+    this.log.warn(`Outbox record ${id} to "${topic}" waits: ${describeError(error)}`);
   }
 
   private async insist(record: OutboxRecord, produce: RecordProducer): Promise<void> {

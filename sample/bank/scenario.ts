@@ -65,7 +65,8 @@ export function planScenario({ transfers, kills, seed }: Options): Scenario {
       before,
       faults: faults.map((kind, order) => ({
         kind,
-        afterBooked: Math.ceil(waves[index]!.length * (0.15 + 0.3 * order + 0.2 * random.fraction())),
+        // The second has to be within reach of one process, which has half of the partitions.
+        afterBooked: Math.ceil(waves[index]!.length * (0.15 + 0.2 * order + 0.2 * random.fraction())),
         victim: random.fraction(),
       })),
     })),
