@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InvalidRecordError, OutsideHandlerError } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
+import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
 import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
@@ -58,7 +59,9 @@ export class DurableExecution {
       );
     }
     const { key, value, headers, partition } = encodeMessage(message);
-    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
+    // Headers that are passed on from the handler's own message must not make two records one.
+    const own = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
+    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers: own });
   }
 
   private run(member: string): DurableRun {

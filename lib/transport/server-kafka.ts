@@ -127,7 +127,7 @@ export class ServerKafka
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
-    return this.connection?.producer;
+    return this.life?.connection?.producer;
   }
 
   /** The driver's own client, consumer and producer. */
