@@ -67,6 +67,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
     client: { brokers: brokers() },
     consumer: { groupId: group, maxWaitTimeInMs: 100, maxBytesPerPartition: 16 * MEGABYTE },
     subscribe: { fromBeginning: true },
+    run: { autoCommitInterval: 20 },
     retry: { attempts: 2, initial: 1, max: 5 },
     deadLetter: true,
     ...server,

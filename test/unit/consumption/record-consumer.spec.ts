@@ -1,4 +1,3 @@
-import type { PartitionOffset } from '../../../lib/messages/record.js';
 import { StaleMemberError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { eventually } from '../../support/eventually.js';
