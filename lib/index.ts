@@ -20,6 +20,7 @@ export type {
   ScopeCounts,
 } from './execution/ledger-reader.js';
 export { KafkaTransportError, type ErrorCode } from './errors/kafka-transport.error.js';
+export { DurablePool } from './postgres/durable-pool.js';
 export { ClientKafkaProxy } from './transport/client-kafka.proxy.js';
 export { kafkaClient } from './transport/kafka-client.js';
 export { KafkaDeliveryContext } from './transport/kafka-delivery.context.js';
