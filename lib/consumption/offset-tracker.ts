@@ -27,12 +27,6 @@ export class OffsetTracker {
 
   /** A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order. */
   add(offset: bigint, parts: number): void {
-    const same = this.index.get(offset);
-    if (same) {
-      // Sought back to while it is still worked on: it is done when both runs of it are.
-      same.pending += parts;
-      return;
-    }
     const entry = { offset, pending: parts };
     this.entries.push(entry);
     this.index.set(offset, entry);

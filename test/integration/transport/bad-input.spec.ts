@@ -78,7 +78,10 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
     /** Resolves when the service has let go of all of a topic, as the broker has it. */
     handled: async (topic: string) => {
       const end = await fixture.end(topic);
-      await waitUntil(`offset ${end} of ${topic}`, async () => (await fixture.committed(group, topic)) === end);
+      await waitUntil(
+        `offset ${end} of ${topic}`,
+        async () => (await fixture.committed(group, topic)) === end,
+      );
     },
     deadLetters: (topic: string): Promise<KafkaRecord[]> => fixture.read(`${topic}.dlt`),
   };
@@ -143,7 +146,10 @@ describe.each(['durable', 'not durable'] as const)('%s handlers', (kind) => {
   });
 
   it('take 10,000 headers quickly', async () => {
-    const headers = Array.from({ length: 10_000 }, (_, index): RecordHeader => [`h${index}`, bytes(`v${index}`)]);
+    const headers = Array.from({ length: 10_000 }, (_, index): RecordHeader => [
+      `h${index}`,
+      bytes(`v${index}`),
+    ]);
     const began = performance.now();
     const seen = await eventAfter({ headers });
     expect(Object.keys(seen.headers)).toHaveLength(10_000);
@@ -271,7 +277,9 @@ describe('idempotency keys', () => {
     expect(letter!.key).toEqual(bad.key);
     expect(letter!.value).toEqual(bad.value);
     const original = letter!.headers.find(([each]) => each === name)![1];
-    expect(original === null || key === null ? original : original.equals(key)).toBe(key === null ? null : true);
+    expect(original === null || key === null ? original : original.equals(key)).toBe(
+      key === null ? null : true,
+    );
     expect(headerOf(letter!, 'dlt-reason')).toBe(reason);
     expect(headerOf(letter!, 'dlt-original-topic')).toBe(events);
     expect(headerOf(letter!, 'dlt-group')).toBe(`${service.group}-server`);
@@ -283,7 +291,11 @@ describe('idempotency keys', () => {
     const before = seen.length;
     const headers: RecordHeader[] = [['idempotency-key', Buffer.from([0xff, 0, 0xc3])]];
     const other: RecordHeader[] = [['idempotency-key', Buffer.from([0xfe, 0, 0xc3])]];
-    await fixture.produce(record(events, { headers }), record(events, { headers }), record(events, { headers: other }));
+    await fixture.produce(
+      record(events, { headers }),
+      record(events, { headers }),
+      record(events, { headers: other }),
+    );
     await handled(events);
     expect(seen.slice(before)).toHaveLength(2);
   });
@@ -301,31 +313,36 @@ describe('idempotency keys', () => {
   });
 });
 
-describe.each(['durable', 'not durable'] as const)('%s handlers behind a deserializer that throws', (kind) => {
-  it('dead-letter the event and answer the request with an error', async () => {
-    const deserializer = {
-      deserialize: (message: { value: unknown; topic: string }) => {
-        if (message.value === 'poison') throw new Error('the payload was: secret');
-        return { pattern: message.topic, data: message.value };
-      },
-    };
-    const { events, requests, seen, asked, handled, deadLetters } = await startService(kind, { deserializer });
-    await fixture.produce(record(events, { value: bytes('poison') }), record(events));
-    await handled(events);
-    expect(seen.map(({ data }) => data)).toEqual([{ good: true }]);
-    const letters = await deadLetters(events);
-    expect(letters.map((letter) => [String(letter.value), headerOf(letter, 'dlt-reason')])).toEqual([
-      ['poison', 'undecodable'],
-    ]);
+describe.each(['durable', 'not durable'] as const)(
+  '%s handlers behind a deserializer that throws',
+  (kind) => {
+    it('dead-letter the event and answer the request with an error', async () => {
+      const deserializer = {
+        deserialize: (message: { value: unknown; topic: string }) => {
+          if (message.value === 'poison') throw new Error('the payload was: secret');
+          return { pattern: message.topic, data: message.value };
+        },
+      };
+      const { events, requests, seen, asked, handled, deadLetters } = await startService(kind, {
+        deserializer,
+      });
+      await fixture.produce(record(events, { value: bytes('poison') }), record(events));
+      await handled(events);
+      expect(seen.map(({ data }) => data)).toEqual([{ good: true }]);
+      const letters = await deadLetters(events);
+      expect(letters.map((letter) => [String(letter.value), headerOf(letter, 'dlt-reason')])).toEqual([
+        ['poison', 'undecodable'],
+      ]);
 
-    await fixture.produce(
-      record(requests, { headers: requestHeaders(requests), value: bytes('poison') }),
-      record(requests, { headers: requestHeaders(requests) }),
-    );
-    await handled(requests);
-    expect(asked).toEqual([{ good: true }]);
-    const replies = await fixture.read(`${requests}.reply`);
-    expect(replies.map((reply) => headerOf(reply, 'kafka_nest-err') !== undefined)).toEqual([true, false]);
-    expect(headerOf(replies[0]!, 'kafka_nest-err')).not.toContain('secret');
-  });
-});
+      await fixture.produce(
+        record(requests, { headers: requestHeaders(requests), value: bytes('poison') }),
+        record(requests, { headers: requestHeaders(requests) }),
+      );
+      await handled(requests);
+      expect(asked).toEqual([{ good: true }]);
+      const replies = await fixture.read(`${requests}.reply`);
+      expect(replies.map((reply) => headerOf(reply, 'kafka_nest-err') !== undefined)).toEqual([true, false]);
+      expect(headerOf(replies[0]!, 'kafka_nest-err')).not.toContain('secret');
+    });
+  },
+);
