@@ -21,7 +21,7 @@ describe('the context of a handler, on a real broker', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern(topic)
+      @EventPattern<string>(topic)
       async one(@Payload('id') id: string, @Ctx() context: KafkaContext) {
         const { offset, timestamp, headers, value, key } = context.getMessage();
         await context.getHeartbeat()();
@@ -66,7 +66,7 @@ describe('the context of a handler, on a real broker', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern(topic)
+      @EventPattern<string>(topic)
       one(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
         seen.push(id);
         if (id === 'a0') resume = context.pause();
@@ -99,7 +99,7 @@ describe('the context of a handler, on a real broker', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern(topic)
+      @EventPattern<string>(topic)
       one(@Payload() id: string, @Ctx() context: KafkaContext) {
         seen.push(id);
         if (seen.length === 1) {
@@ -142,7 +142,7 @@ describe('the context of a handler, beyond Nest', () => {
     class Handlers {
       constructor(private readonly durable: DurableExecution) {}
 
-      @EventPattern('facts')
+      @EventPattern<string>('facts')
       durably(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
         seen.push(['durable', id, context.attempt, context.redelivered, context.key]);
         expect(context.key).toBe(this.durable.key);
@@ -150,7 +150,7 @@ describe('the context of a handler, beyond Nest', () => {
       }
 
       @NotDurable()
-      @EventPattern('facts')
+      @EventPattern<string>('facts')
       plainly(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
         seen.push(['plain', id, context.attempt, context.redelivered, context.key]);
       }
@@ -176,12 +176,12 @@ describe('the context of a handler, beyond Nest', () => {
   });
 
   it('tells that a record came before the partition was taken away', async () => {
-    const seen: unknown[] = [];
+    const seen: [string, boolean][] = [];
     const stuck = deferred();
 
     @Controller()
     class Handlers {
-      @EventPattern('taken')
+      @EventPattern<string>('taken')
       async one(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
         seen.push([id, context.redelivered]);
         if (id === 'b' && !context.redelivered) await stuck.promise;
@@ -206,7 +206,7 @@ describe('the context of a handler, beyond Nest', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern('slow')
+      @EventPattern<string>('slow')
       async one(@Ctx() { signal, attempt }: KafkaDeliveryContext) {
         if (attempt > 1) return;
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -222,7 +222,7 @@ describe('the context of a handler, beyond Nest', () => {
   it('has no handler commit past the ledger', async () => {
     @Controller()
     class Handlers {
-      @EventPattern('commits')
+      @EventPattern<string>('commits')
       async one(@Ctx() context: KafkaContext) {
         await context.getConsumer().commitOffsets([{ topic: 'commits', partition: 0, offset: '5' }]);
       }

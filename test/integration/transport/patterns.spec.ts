@@ -24,7 +24,7 @@ describe('patterns', () => {
 
     @Controller()
     class First {
-      @EventPattern([one, two])
+      @EventPattern<unknown>([one, two])
       both(@Payload() id: string, @Ctx() context: KafkaContext) {
         seen.push(`both ${context.getTopic() === one ? 'one' : 'two'} ${id}`);
       }
@@ -59,7 +59,7 @@ describe('patterns', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern(new RegExp(`^tt-found-\\w+-${apps.id}-\\d+$`))
+      @EventPattern<RegExp>(new RegExp(`^tt-found-\\w+-${apps.id}-\\d+$`))
       found(@Payload() id: string) {
         seen.push(id);
       }
@@ -99,7 +99,7 @@ describe('patterns', () => {
 
       @Controller()
       class Handlers {
-        @EventPattern(topic)
+        @EventPattern<string>(topic)
         plain(@Payload() data: unknown) {
           seen.push(`plain ${JSON.stringify(data)}`);
         }
@@ -167,7 +167,7 @@ describe('patterns', () => {
 
     @Controller()
     class Handlers {
-      @EventPattern(topic)
+      @EventPattern<string>(topic)
       never(): never {
         throw new Error('must not be called');
       }
