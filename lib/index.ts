@@ -1,4 +1,5 @@
 export { DurableExecution } from './durable/durable-execution.js';
+export { DurableLedger, type ExecutionQuery } from './durable/durable-ledger.js';
 export { Durable, NotDurable, type DurableOptions } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
 export { DurableModule } from './durable/durable.module.js';
@@ -8,6 +9,15 @@ export type {
   DurableOptionsFactory,
 } from './durable/durable.options.js';
 export * from './errors/errors.js';
+export type { DurableCounters } from './execution/ledger-counters.js';
+export type { ExecutionState } from './execution/ledger.js';
+export type {
+  ExecutionFilter,
+  ExecutionPage,
+  LedgerExecution,
+  OutboxLag,
+  ScopeCounts,
+} from './execution/ledger-reader.js';
 export { KafkaTransportError, type ErrorCode } from './errors/kafka-transport.error.js';
 export { ClientKafkaProxy } from './transport/client-kafka.proxy.js';
 export { kafkaClient } from './transport/kafka-client.js';

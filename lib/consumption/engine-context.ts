@@ -5,7 +5,7 @@ import type { Log } from '../runtime/log.js';
 import type { Attempt, ReplyPublisher, Route } from './attempt.js';
 import type { FailureClass } from './decision.js';
 import type { Gate } from './gate.js';
-import type { AfterCommit, Ending, GroupHost } from './group.js';
+import type { AfterCommit, Ending, EngineCounters, GroupHost } from './group.js';
 import type { RetryPolicy } from './retry-policy.js';
 import type { Semaphore } from './semaphore.js';
 
@@ -69,6 +69,7 @@ export interface EnginePorts {
 /** What a processor shares with the others of its consumer. */
 export interface EngineContext extends EnginePorts {
   readonly gate: Gate;
+  readonly counters: { -readonly [Name in keyof EngineCounters]: number };
   /** One per partition that may be worked on at once. */
   readonly slots: Semaphore;
   /** A record is done and acknowledged. */

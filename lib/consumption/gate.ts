@@ -10,28 +10,36 @@ import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 export class Gate {
   private closed: Deferred<void> | undefined;
   private readonly stopped = new AbortController();
-  /** Times the gate was closed since the process started. */
-  closings = 0;
 
   constructor(
     private readonly clock: Clock,
     private readonly log: Log,
+    private readonly onClosed: () => void,
   ) {}
 
   get isOpen(): boolean {
     return this.closed === undefined;
   }
 
-  /** Resolves at once while the gate is open. */
-  opened(): Promise<void> {
-    return this.closed?.promise ?? Promise.resolve();
+  /** Resolves at once while the gate is open, else when it opens or `signal` aborts. */
+  opened(signal?: AbortSignal): Promise<void> {
+    const { closed } = this;
+    if (!closed || signal?.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      signal?.addEventListener('abort', done, { once: true });
+      void closed.promise.then(done);
+    });
   }
 
   /** Closes until `probe` resolves. A gate that is closed already stays so; its first probe decides. */
   close(reason: string, probe: () => Promise<void>): void {
     if (this.closed || this.stopped.signal.aborted) return;
     this.closed = deferred();
-    this.closings++;
+    this.onClosed();
     this.log.warn(`Work is held: ${reason}. It goes on by itself; no attempt is counted meanwhile.`);
     void this.reopen(probe);
   }

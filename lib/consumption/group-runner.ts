@@ -80,13 +80,15 @@ export class GroupRunner {
 
   /**
    * Resolves with the failure that undid the group, or that its last delivery ended in while those before it were
-   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`.
+   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`, and
+   * none do once `ending` aborts.
    */
-  async run(deliveries: readonly Delivery[]): Promise<GroupFailure | undefined> {
+  async run(deliveries: readonly Delivery[], ending: AbortSignal): Promise<GroupFailure | undefined> {
     const { slots } = this.context;
+    if (!(await slots.acquire(ending))) return undefined;
     if (this.solo > 0) this.solo--;
-    await slots.acquire();
     try {
+      if (!this.mayGoOn()) return undefined;
       return await this.runInSlot(new Group(deliveries, this.context));
     } finally {
       slots.release();
@@ -120,7 +122,9 @@ export class GroupRunner {
     }
     // The first run holds the beginning of the transaction too: it says little where there are others.
     const sample = runs > 1 ? (elapsed - first) / (runs - 1) : first;
-    if (group.deliveries.length > 1) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
+    // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
+    const tells = group.deliveries.length > 1 || sample < this.handlerMillis;
+    if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
     return (await this.commit(group, done)) ?? own;
   }
 

@@ -31,10 +31,20 @@ export interface Ending {
   readonly error: unknown;
 }
 
+/** What a consumer counts of the work that resources take part in, since it was made. */
+export interface EngineCounters {
+  /** Runs that failed and were tried again. */
+  readonly retried: number;
+  /** Times the gate was closed. */
+  readonly gateClosed: number;
+}
+
 /** What a resource may ask of the consumer that its group belongs to. */
 export interface GroupHost {
   /** The consumer group's id. */
   readonly groupId: string;
+  /** Always the same object; its numbers grow. */
+  readonly counters: EngineCounters;
   /** Produces a record by the consumer's own producer; resolves when the broker has it. */
   produce(record: OutgoingRecord): Promise<RecordMetadata>;
   /** Asks the coordinator whether this consumer is still a member of its group. */

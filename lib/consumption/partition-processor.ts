@@ -89,7 +89,7 @@ export class PartitionProcessor {
 
   private async work(): Promise<void> {
     while (this.state === 'running' && this.queue.length > 0) {
-      await this.context.gate.opened();
+      await this.context.gate.opened(this.ending.signal);
       if (this.state !== 'running') break;
       if (this.pause.released) await this.pause.released;
       else await this.process(await this.take());
@@ -134,7 +134,7 @@ export class PartitionProcessor {
         await this.pause.released;
         continue;
       }
-      const failure = await this.runner.run(groupable(rest, alone));
+      const failure = await this.runner.run(groupable(rest, alone), this.ending.signal);
       rest = rest.filter(({ settled }) => !settled);
       if (!failure) {
         interruptions = 0;
@@ -163,9 +163,13 @@ export class PartitionProcessor {
   /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
   private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
     const { resource } = attempt;
-    if (!resource) return this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
-    this.context.gate.close(describeError(error), () => resource.probe());
-    await this.context.gate.opened();
+    if (resource) {
+      this.context.gate.close(describeError(error), () => resource.probe());
+      await this.context.gate.opened(this.ending.signal);
+      if (round === 1) return;
+      // The resource says that all is well, and still it fails: something else that the handler needs is down.
+    }
+    await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
   }
 
   /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
@@ -204,6 +208,7 @@ export class PartitionProcessor {
     switch (decision) {
       case 'retry':
       case 'block': {
+        if (attempt.resource) this.context.counters.retried++;
         if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
         if (decision === 'block' && delivery.failures === options.retry.attempts) {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);

@@ -30,8 +30,8 @@ export interface RecordConsumerListener {
  */
 export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
-  /** What the broker has stored, by partition name. */
-  private readonly committed = new Map<string, bigint>();
+  /** What the broker has stored, by assignment: the next one of a partition starts anew. */
+  private readonly committed = new WeakMap<PartitionProcessor, bigint>();
   /** Above what handlers were called for, by topic id and partition; outlives assignments. */
   private readonly reached = new Map<string, bigint>();
   /** End what they are doing; others took their partitions over at a seek. */
@@ -47,9 +47,11 @@ export class RecordConsumer implements ConsumerListener {
     ports: EnginePorts,
     private readonly listener: RecordConsumerListener,
   ) {
+    const counters = { retried: 0, gateClosed: 0 };
     this.context = {
       ...ports,
-      gate: new Gate(ports.clock, ports.log),
+      counters,
+      gate: new Gate(ports.clock, ports.log, () => counters.gateClosed++),
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
@@ -68,8 +70,11 @@ export class RecordConsumer implements ConsumerListener {
   async stop(): Promise<void> {
     this.closing = true;
     this.context.clock.clearTimeout(this.commitTimer);
-    this.context.gate.stop();
-    await this.consumer.stop();
+    try {
+      await this.consumer.stop();
+    } finally {
+      this.context.gate.stop();
+    }
   }
 
   /**
@@ -140,8 +145,8 @@ export class RecordConsumer implements ConsumerListener {
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
       this.reached.set(identity(processor.partition), processor.reached);
+      // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
-      this.committed.delete(name);
     }
   }
 
@@ -190,19 +195,19 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
-    const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
+    const due = new Map<PartitionProcessor, PartitionOffset>();
     for (const processor of processors) {
       const { partition, position } = processor;
-      const name = partitionName(partition);
-      const stored = this.committed.get(name) ?? -1n;
-      if (position <= stored || this.processors.get(name) !== processor) continue;
-      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+      // Its turn may come when the assignment is over: what it says then is not about the next one.
+      if (this.processors.get(partitionName(partition)) !== processor) continue;
+      if (position <= (this.committed.get(processor) ?? -1n)) continue;
+      due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }
-    if (offsets.length === 0) return;
+    if (due.size === 0) return;
     try {
-      await this.consumer.commit(offsets);
-      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+      await this.consumer.commit([...due.values()]);
+      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))

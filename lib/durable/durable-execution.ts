@@ -1,13 +1,17 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InvalidRecordError, OutsideHandlerError } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
+import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
 import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
-import { handlerRuns, type HandlerRun } from './handler-run.js';
+import { durableRuns, type DurableRun, type HandlerRun } from './handler-run.js';
 
-/** Injected into controllers and services: the current message's transaction, key and outbox. */
+/**
+ * Injected into controllers and services: the current message's transaction, key and outbox. `client` and `emit` work
+ * within `DurableLedger.transaction` too.
+ */
 @Injectable()
 export class DurableExecution {
   private readonly clock: Clock;
@@ -29,7 +33,7 @@ export class DurableExecution {
    * @throws OutsideHandlerError
    */
   get key(): string {
-    return this.run('key').key;
+    return this.handlerRun('key').key;
   }
 
   /**
@@ -37,7 +41,7 @@ export class DurableExecution {
    * @throws OutsideHandlerError
    */
   get attempt(): number {
-    return this.run('attempt').attempt;
+    return this.handlerRun('attempt').attempt;
   }
 
   /**
@@ -55,12 +59,20 @@ export class DurableExecution {
       );
     }
     const { key, value, headers, partition } = encodeMessage(message);
-    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
+    // Headers that are passed on from the handler's own message must not make two records one.
+    const own = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
+    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers: own });
   }
 
-  private run(member: string): HandlerRun {
-    const run = handlerRuns.getStore();
+  private run(member: string): DurableRun {
+    const run = durableRuns.getStore();
     if (!run?.open) throw new OutsideHandlerError(member);
+    return run;
+  }
+
+  private handlerRun(member: string): HandlerRun {
+    const run = this.run(member);
+    if (run.kind !== 'handler') throw new OutsideHandlerError(member);
     return run;
   }
 }

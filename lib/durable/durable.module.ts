@@ -2,6 +2,7 @@ import {
   Logger,
   Module,
   type DynamicModule,
+  type BeforeApplicationShutdown,
   type OnApplicationBootstrap,
   type OnApplicationShutdown,
   Inject,
@@ -12,13 +13,17 @@ import { Transport } from '@nestjs/microservices';
 import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
 import { FenceRegistry } from '../execution/fence-registry.js';
 import type { Ledger } from '../execution/ledger.js';
+import { LedgerCounters } from '../execution/ledger-counters.js';
+import { LedgerKeeper } from '../execution/ledger-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
-import { onlyKnown } from '../transport/option-checks.js';
+import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
+import { DurableLedger } from './durable-ledger.js';
 import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
 import {
   aimProbe,
@@ -36,8 +41,22 @@ import {
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
+import { OutboxOutlet } from './outbox-outlet.js';
 
-const KNOWN = ['clock', 'connection', 'global', 'keyHeader', 'ledger', 'migrate', 'schema'];
+const KNOWN: readonly (keyof DurableModuleOptions)[] = [
+  'clock',
+  'connection',
+  'global',
+  'keyHeader',
+  'ledger',
+  'messageIdRetention',
+  'migrate',
+  'producer',
+  'retention',
+  'schema',
+];
+const DEFAULT_RETENTION = 7 * 24 * 3_600_000;
+const DEFAULT_MESSAGE_ID_RETENTION = 3_600_000;
 const DEFAULT_KEY_HEADER = 'idempotency-key';
 
 /**
@@ -45,9 +64,13 @@ const DEFAULT_KEY_HEADER = 'idempotency-key';
  * that holds both its writes and the record of its run. Import once, in the root module.
  */
 @Module({})
-export class DurableModule implements OnApplicationBootstrap, OnApplicationShutdown {
+export class DurableModule
+  implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown
+{
   constructor(
     @Inject(LEDGER) private readonly ledger: Ledger,
+    private readonly keeper: LedgerKeeper,
+    private readonly outlet: OutboxOutlet,
     private readonly modules: ModulesContainer,
   ) {
     const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
@@ -77,9 +100,12 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
   }
 
   async onApplicationBootstrap(): Promise<void> {
-    // The registry replays what it holds, synchronously.
+    // The registry replays what it holds, synchronously; servers of a hybrid application may come later.
     const servers: unknown[] = [];
-    this.modules.getRpcTargetRegistry().subscribe((server) => servers.push(server));
+    this.modules.getRpcTargetRegistry().subscribe((server) => {
+      servers.push(server);
+      if (server instanceof ServerKafka) this.outlet.addServer(server);
+    });
     for (const server of servers) {
       const { transportId } = server as { transportId?: unknown };
       if (transportId === Transport.KAFKA && !(server instanceof ServerKafka)) {
@@ -90,10 +116,18 @@ export class DurableModule implements OnApplicationBootstrap, OnApplicationShutd
       }
     }
     await this.ledger.open();
+    this.keeper.start();
+  }
+
+  /** While the servers' producers are still there. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.outlet.settled();
+    await this.keeper.stop();
   }
 
   /** After the servers are closed, so that what was in flight could still commit. */
   async onApplicationShutdown(): Promise<void> {
+    await this.outlet.close();
     await this.ledger.close();
   }
 }
@@ -107,6 +141,17 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableStartupProbe,
     DurableInterceptor,
     DurableExecution,
+    DurableLedger,
+    {
+      provide: OutboxOutlet,
+      useFactory: createOutlet,
+      inject: [DURABLE_OPTIONS, DURABLE_CORE],
+    },
+    {
+      provide: LedgerKeeper,
+      useFactory: createKeeper,
+      inject: [DURABLE_OPTIONS, DURABLE_CORE, OutboxOutlet],
+    },
   ];
   if (global) providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
   return {
@@ -117,6 +162,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     exports: [
       DurableExecution,
       DurableInterceptor,
+      DurableLedger,
       DurableMetadataAccessor,
       DurableStartupProbe,
       DURABLE_CORE,
@@ -141,7 +187,24 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const clock = options.clock ?? systemClock;
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
-  return { ledger, fences: new FenceRegistry(ledger, dispatcher), dispatcher, keyHeader, clock };
+  const fences = new FenceRegistry(ledger, dispatcher);
+  return { ledger, fences, dispatcher, counters: new LedgerCounters(), keyHeader, clock };
+}
+
+function createOutlet({ producer, clock }: DurableModuleOptions, core: DurableCore): OutboxOutlet {
+  const log = new Logger('DurableOutbox');
+  const own = producer && new OutgoingProducer({ clock, ...producer }, log);
+  return new OutboxOutlet(core.dispatcher, (ids) => core.ledger.markDispatched(ids), own, core.clock, log);
+}
+
+function createKeeper(options: DurableModuleOptions, core: DurableCore, outlet: OutboxOutlet): LedgerKeeper {
+  const { ledger, dispatcher, clock } = core;
+  const retention = {
+    keys: options.retention ?? DEFAULT_RETENTION,
+    messageIds: options.messageIdRetention ?? DEFAULT_MESSAGE_ID_RETENTION,
+  };
+  const log = new Logger('DurableLedger');
+  return new LedgerKeeper(ledger.care, dispatcher, () => outlet.producer, { retention }, clock, log);
 }
 
 function asyncOptions(
@@ -174,6 +237,9 @@ function checked(options: DurableModuleOptions): DurableModuleOptions {
       'DurableModule.connection',
       'is missing: give a Postgres URL, pool options or a pg.Pool. Is DATABASE_URL set?',
     );
+  }
+  for (const name of ['retention', 'messageIdRetention'] as const) {
+    if (options[name] !== undefined) wholeNumber(`DurableModule.${name}`, options[name], 1);
   }
   return { ...options };
 }

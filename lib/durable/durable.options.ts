@@ -2,6 +2,7 @@ import type { ModuleMetadata, Type } from '@nestjs/common';
 import type { Ledger } from '../execution/ledger.js';
 import type { PostgresLedgerOptions } from '../postgres/postgres-ledger.options.js';
 import type { Clock } from '../runtime/clock.js';
+import type { OutgoingProducerOptions } from '../transport/outgoing-producer.js';
 
 /** Options of `DurableModule`. Times are milliseconds. */
 export interface DurableModuleOptions {
@@ -13,6 +14,18 @@ export interface DurableModuleOptions {
   schema?: string;
   /** `true` (default) brings the schema up to date at start; `false` refuses to start with an old one. */
   migrate?: boolean;
+  /**
+   * How long executions are kept under keys that people or producers chose, and dead ones. Must exceed the time after
+   * which a key can come back: at least the retention of the topics. Default 7 days.
+   */
+  retention?: number;
+  /** How long executions are kept under message ids, and stored replies of requests without a key. Default 1 hour. */
+  messageIdRetention?: number;
+  /**
+   * A Kafka client for records emitted within `DurableLedger.transaction()`, where no Kafka server listens in this
+   * application. Default: the producer of a server that listens; without one they wait for another process.
+   */
+  producer?: OutgoingProducerOptions;
   /** Record header that holds a producer's own key, or `false` to ignore such headers. Default `idempotency-key`. */
   keyHeader?: string | false;
   /** `true` (default) binds the interceptor to every Kafka handler; `false` leaves that to `@Durable()`. */

@@ -10,6 +10,7 @@ import {
 import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
+import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
@@ -27,6 +28,7 @@ export interface DurableCore {
   readonly ledger: Ledger;
   readonly fences: FenceRegistry;
   readonly dispatcher: OutboxDispatcher;
+  readonly counters: LedgerCounters;
   readonly keyHeader: string | false;
   readonly clock: Clock;
 }
@@ -45,6 +47,7 @@ export class GroupEnlistment implements GroupResource {
     private readonly core: DurableCore,
   ) {
     this.executions = new ExecutionGroup(core.ledger, core.fences);
+    core.counters.include(group.host.counters);
   }
 
   /**
@@ -54,7 +57,7 @@ export class GroupEnlistment implements GroupResource {
   async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
     const { record } = attempt.delivery;
     const work = this.workOf(attempt.delivery, handler);
-    const admission = await this.executions.admit(work, record);
+    const admission = await this.executions.admit(work, record).catch(this.countFenced);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     const replies =
       admission.kind === 'repeated'
@@ -82,7 +85,12 @@ export class GroupEnlistment implements GroupResource {
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
       return [{ record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [] }];
     });
-    const outbox = await this.executions.commit(finished);
+    const outbox = await this.executions.commit(finished).catch(this.countFenced);
+    const { counters } = this.core;
+    for (const attempt of attempts) {
+      if (this.runs.has(attempt)) counters.handled++;
+      else if (this.works.has(attempt.delivery.handler.name)) counters.suppressed++;
+    }
     return this.dispatching(outbox);
   }
 
@@ -118,8 +126,9 @@ export class GroupEnlistment implements GroupResource {
       });
     } catch (error) {
       if (error instanceof FencedError) fences.forget(work.lane);
-      throw error;
+      return this.countFenced(error);
     }
+    this.countEnding(ending.state, known);
     fences.advance(fence, delivery.record.offset + 1n);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
@@ -143,6 +152,17 @@ export class GroupEnlistment implements GroupResource {
     if (stored) attempt.replies.splice(0, attempt.replies.length, ...unpackReplies(stored));
   }
 
+  private readonly countFenced = (error: unknown): never => {
+    if (error instanceof FencedError) this.core.counters.fenced++;
+    throw error;
+  };
+
+  private countEnding(state: Ending['state'], known: KnownExecution | undefined): void {
+    const { counters } = this.core;
+    if (known) counters.suppressed++;
+    else if (state !== 'skipped') counters[state]++;
+  }
+
   private dispatching(outbox: readonly OutboxRecord[]): AfterCommit | undefined {
     if (outbox.length === 0) return undefined;
     return () => this.core.dispatcher.dispatch(outbox, (record) => this.group.host.produce(record));
@@ -153,7 +173,7 @@ export class GroupEnlistment implements GroupResource {
     const key = describeKey(execution.claim.key);
     attempt.key = key;
     this.note(work, attempt);
-    const run: HandlerRun = { key, attempt: attempt.number, client, outbox: [], open: true };
+    const run: HandlerRun = { kind: 'handler', key, attempt: attempt.number, client, outbox: [], open: true };
     this.runs.set(attempt, { run, lane: work.lane });
     return run;
   }

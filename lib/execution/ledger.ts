@@ -10,6 +10,8 @@
  * nothing was stored), `FencedError` if somebody took the lane's epoch (nothing was stored).
  */
 import type { RecordHeader } from '../messages/record.js';
+import type { LedgerCare } from './ledger-care.js';
+import type { LedgerReader } from './ledger-reader.js';
 
 export interface Scope {
   readonly group: string;
@@ -99,8 +101,8 @@ export interface Release {
 export interface GroupWork {
   readonly releases: readonly Release[];
   readonly replies: readonly ReplyToStore[];
-  /** With the lane whose next owner produces them if we die before `markDispatched`. */
-  readonly outbox: readonly { readonly lane: Lane; readonly record: OutboxRecord }[];
+  /** With the lane whose next owner produces them if we die before `markDispatched`; `null` leaves them to a sweep. */
+  readonly outbox: readonly { readonly lane: Lane | null; readonly record: OutboxRecord }[];
 }
 
 /** A terminal end other than `completed`, written in a transaction of its own. */
@@ -128,6 +130,10 @@ export interface DeadLetterToStore {
 }
 
 export interface Ledger {
+  /** For people who look into it. */
+  readonly reader: LedgerReader;
+  /** For what has to be done now and then. */
+  readonly care: LedgerCare;
   /** Connects and brings the schema up to date, or refuses one that it can't work with (`LedgerSchemaError`). */
   open(): Promise<void>;
   /** Idempotent; tolerates never-opened. */
@@ -145,7 +151,7 @@ export interface Ledger {
    * consumer group; if so it ends the backend that blocks it (same application name, same role only).
    */
   takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken>;
-  /** A transaction that has not begun: nothing is sent before its first `claim`. */
+  /** A transaction that has not begun: nothing is sent before its first `claim`, or `begin`. */
   transaction(): LedgerTransaction;
   /** Stored replies by key; missing ones are absent. Keys of the map: `key.toString('latin1')`. */
   findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>>;
@@ -160,6 +166,8 @@ export interface Ledger {
 }
 
 export interface LedgerTransaction {
+  /** Begins without claiming anything: for work that no record brought about. */
+  begin(): Promise<void>;
   /**
    * The first call begins the transaction; the fence is checked and moved and all keys are claimed in one round trip.
    * Waits for a twin in another transaction that holds one of the keys. May be called once per lane.

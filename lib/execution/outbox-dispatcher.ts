@@ -31,13 +31,37 @@ export class OutboxDispatcher {
         await produce(this.outgoing(record));
       } catch (error) {
         if (error instanceof ConnectionClosedError) throw error;
-        this.log.warn(`Outbox record ${record.id} to "${record.topic}" waits: ${describeError(error)}`);
+        this.warn(record, error);
         failed.push(record);
       }
     });
     await Promise.all(sent);
     for (const record of failed) await this.insist(record, produce);
     this.ledger.markDispatched(records.map(({ id }) => id));
+  }
+
+  /**
+   * Produces each of them once, and calls `acknowledged` with the id of each that the broker has taken. Never rejects:
+   * the others are left to a sweep.
+   */
+  async offer(
+    records: readonly OutboxRecord[],
+    produce: RecordProducer,
+    acknowledged: (id: string) => void,
+  ): Promise<void> {
+    const sent = records.map(async (record) => {
+      try {
+        await produce(this.outgoing(record));
+        acknowledged(record.id);
+      } catch (error) {
+        if (!(error instanceof ConnectionClosedError)) this.warn(record, error);
+      }
+    });
+    await Promise.all(sent);
+  }
+
+  private warn({ id, topic }: OutboxRecord, error: unknown): void {
+    this.log.warn(`Outbox record ${id} to "${topic}" waits: ${describeError(error)}`);
   }
 
   private async insist(record: OutboxRecord, produce: RecordProducer): Promise<void> {
@@ -52,14 +76,16 @@ export class OutboxDispatcher {
     }
   }
 
-  /** The stable id goes out with the record, so that a durable consumer drops what was produced twice. */
+  /**
+   * The stable id goes out with the record, so that a durable consumer drops what was produced twice. A dead letter
+   * keeps the ids of the record that it is about: they are as stable.
+   */
   private outgoing({ id, topic, partition, key, value, headers }: OutboxRecord): OutgoingRecord {
-    const own: RecordHeader[] = [[MESSAGE_ID_HEADER, Buffer.from(id)]];
-    const { keyHeader } = this;
-    if (keyHeader !== false && !headers.some(([name]) => name === keyHeader)) {
-      own.push([keyHeader, Buffer.from(id)]);
-    }
-    const others = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
-    return { topic, partition: partition ?? undefined, key, value, headers: [...others, ...own] };
+    const has = (name: string) => headers.some(([other]) => other === name);
+    const ids = [MESSAGE_ID_HEADER, this.keyHeader].filter(
+      (name) => name !== false && !has(name),
+    ) as string[];
+    const own = ids.map((name): RecordHeader => [name, Buffer.from(id)]);
+    return { topic, partition: partition ?? undefined, key, value, headers: [...headers, ...own] };
   }
 }

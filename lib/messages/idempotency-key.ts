@@ -21,6 +21,8 @@ const TAGS: Record<KeyKind, number> = { given: 0x67, 'message-id': 0x6d, positio
 const UUID_TAG: Record<'given' | 'message-id', number> = { given: 0x47, 'message-id': 0x4d };
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
+const POSITION = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/(\d{1,10})\/(\d{1,19})$/;
+
 /** A key that a person or a producer chose. Canonical UUIDs are kept in 16 bytes. */
 export function givenKey(kind: 'given' | 'message-id', key: string | Buffer, origin: string): IdempotencyKey {
   const bytes = typeof key === 'string' ? Buffer.from(key, 'utf8') : key;
@@ -88,6 +90,16 @@ export function describeKey(encoded: Buffer): string {
     return `${dashed(bytes.toString('hex', 0, 16))}/${bytes.readUInt32BE(16)}/${bytes.readBigUInt64BE(20)}`;
   }
   return bytes.toString('utf8');
+}
+
+/** The reverse: every form in which the ledger may hold what people read as `key`. */
+export function encodedForms(key: string): Buffer[] {
+  const forms = (['given', 'message-id'] as const).map((kind) => givenKey(kind, key, 'the search').encoded);
+  const [, topicId, partition, offset] = POSITION.exec(key) ?? [];
+  if (topicId !== undefined && Number(partition) < 2 ** 31 && BigInt(offset!) < 2n ** 63n) {
+    forms.push(positionKey(topicId, Number(partition), BigInt(offset!)).encoded);
+  }
+  return forms;
 }
 
 function tagged(tag: number, bytes: Buffer): Buffer {

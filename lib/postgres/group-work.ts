@@ -42,10 +42,7 @@ export async function storeOutbox(
   scopes: ScopeIds,
 ): Promise<Call[]> {
   if (outbox.length === 0) return [];
-  const scopeIds = await scopeIdsOf(
-    outbox.map(({ lane }) => lane.scope),
-    scopes,
-  );
+  const scopeIds = await Promise.all(outbox.map(({ lane }) => lane && scopes.of(lane.scope)));
   const packed = new PackedBytes();
   const bounds = outbox.map(({ record }) => ({
     key: packed.add(record.key),
@@ -57,8 +54,8 @@ export async function storeOutbox(
       statements.addOutbox,
       [
         plainArray(scopeIds),
-        plainArray(outbox.map(({ lane }) => lane.topicId)),
-        plainArray(outbox.map(({ lane }) => lane.partition)),
+        plainArray(outbox.map(({ lane }) => lane && lane.topicId)),
+        plainArray(outbox.map(({ lane }) => lane && lane.partition)),
         plainArray(outbox.map(({ record }) => record.id)),
         textArray(outbox.map(({ record }) => record.topic)),
         plainArray(outbox.map(({ record }) => record.partition)),

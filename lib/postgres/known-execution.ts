@@ -8,10 +8,14 @@ const STATES = new Map<number, ExecutionState>(
 
 export function knownExecution(row: Row): KnownExecution {
   return {
-    state: STATES.get(Number(row['state']))!,
+    state: stateOf(row['state']),
     fingerprint: BigInt(row['fingerprint'] as string),
     topicId: row['topic_id'] as string,
     partition: Number(row['partition']),
     offset: BigInt(row['record_offset'] as string),
   };
+}
+
+export function stateOf(number: Row[string] | undefined): ExecutionState {
+  return STATES.get(Number(number))!;
 }

@@ -18,6 +18,8 @@ import {
   type PostgresLedgerOptions,
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
+import { PostgresCare } from './postgres-care.js';
+import { PostgresReader } from './postgres-reader.js';
 import { PostgresTransaction } from './postgres-transaction.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
@@ -34,17 +36,24 @@ const OWN_CONNECTIONS = 2;
 
 /** The ledger in Postgres. Every process has one; what they share is the database. */
 export class PostgresLedger implements Ledger {
+  readonly reader: PostgresReader;
+  readonly care: PostgresCare;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
-  /** For people who look at fences. */
-  private readonly owner = `${hostname()}/${process.pid}`;
+  /** Whose the fences are: readable for people, and different for each ledger of a process. */
+  private readonly owner: string;
   private opening: Promise<void> | undefined;
   private opened: Opened | undefined;
   private closing: Promise<void> | undefined;
 
   constructor(options: PostgresLedgerOptions) {
     this.options = resolveOptions(options);
-    this.statements = createStatements(this.options.schema, this.options.prepare);
+    const { schema, prepare, clock } = this.options;
+    this.statements = createStatements(schema, prepare);
+    this.owner = `${hostname()}/${process.pid}/${clock.uuid().slice(-8)}`;
+    const pool = () => this.parts().pool;
+    this.reader = new PostgresReader(schema, pool);
+    this.care = new PostgresCare(schema, this.owner, pool);
   }
 
   /** The pool that the ledger works with, for whoever shares it. */
@@ -109,7 +118,12 @@ export class PostgresLedger implements Ledger {
   private async openNow(): Promise<void> {
     const { connection, schema, applicationName, clock, log } = this.options;
     const owned = !isPool(connection);
-    const pool = new LedgerPool(owned ? new Pool(connection) : connection, owned, applicationName, log);
+    const pool = new LedgerPool(
+      owned ? new Pool({ allowExitOnIdle: true, ...connection }) : connection,
+      owned,
+      applicationName,
+      log,
+    );
     try {
       const { readOnly, encoding } = await pool.readServerFacts();
       if (readOnly) throw new LedgerUnreachableError(readOnlyMessage(pool.target));
@@ -120,13 +134,24 @@ export class PostgresLedger implements Ledger {
       }
       if (this.options.migrate) await migrate(pool, schema, log);
       else await checkSchema(pool, schema);
+      const scopes = new ScopeIds(pool, this.statements);
+      const marks = new DispatchedMarks(pool, this.statements, clock, log);
+      this.opened = { pool, scopes, marks };
+      await this.care.beat();
     } catch (error) {
+      this.opened = undefined;
       await pool.close();
       throw error;
     }
-    const scopes = new ScopeIds(pool, this.statements);
-    const marks = new DispatchedMarks(pool, this.statements, clock, log);
-    this.opened = { pool, scopes, marks };
+  }
+
+  /** Lets others have the lanes. Who can't be told finds out by the silence. */
+  private async leave(): Promise<void> {
+    try {
+      await this.care.leave();
+    } catch (error) {
+      this.options.log.debug(`The ledger closes without saying so: ${String(error)}`);
+    }
   }
 
   private async closeNow(): Promise<void> {
@@ -134,6 +159,7 @@ export class PostgresLedger implements Ledger {
     await this.opening?.catch(() => undefined);
     if (this.opened === undefined) return;
     await this.opened.marks.close();
+    await this.leave();
     await this.opened.pool.close();
   }
 

@@ -67,6 +67,10 @@ export class PostgresTransaction implements LedgerTransaction {
     return this.session?.broken ?? false;
   }
 
+  begin(): Promise<void> {
+    return this.inTurn(() => this.beginNow());
+  }
+
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
     return this.inTurn(() => this.claimNow(claim));
   }
@@ -112,24 +116,42 @@ export class PostgresTransaction implements LedgerTransaction {
     session.release();
   }
 
+  private async beginNow(): Promise<void> {
+    if (this.state !== 'new')
+      throw new WrongCallOrderError('begin() was called on a transaction that had begun');
+    const begin = await this.connect();
+    await this.guarded(async (session) => {
+      const result = await session.batch([
+        begin!,
+        [{ text: "select current_setting('synchronous_commit') as setting" }],
+      ]);
+      if (result.error !== undefined) throw result.error;
+      if (this.pool.noteSynchronousCommit(result.rows[1]![0]!['setting']))
+        this.switchSynchronousCommitOn = true;
+    });
+  }
+
+  /** Takes a connection, if there is none yet; then resolves with what is to be sent first. */
+  private async connect(): Promise<Call | undefined> {
+    if (this.session !== undefined) return undefined;
+    const session = await this.pool.acquire();
+    // Rolled back while waiting for a connection.
+    if (this.hasEnded()) {
+      session.release();
+      throw new LedgerUnreachableError('The transaction was rolled back while it was beginning');
+    }
+    this.session = session;
+    this.state = 'open';
+    return this.pool.begin();
+  }
+
   private async claimNow(claim: LaneClaim): Promise<ClaimVerdict[]> {
     if (this.state === 'ended')
       throw new WrongCallOrderError('claim() was called after the end of its transaction');
     const scopeId = await this.scopes.of(claim.fence.lane.scope);
     const name = laneName(scopeId, claim.fence.lane);
     if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
-    let begin: Call | undefined;
-    if (this.session === undefined) {
-      const session = await this.pool.acquire();
-      // Rolled back while waiting for a connection.
-      if (this.hasEnded()) {
-        session.release();
-        throw new LedgerUnreachableError('The transaction was rolled back while it was claiming');
-      }
-      this.session = session;
-      this.state = 'open';
-      begin = this.pool.begin();
-    }
+    const begin = await this.connect();
     return this.guarded(async (session) => {
       const { verdicts, synchronousCommit } = await claimLane(
         session,

@@ -14,6 +14,8 @@ export interface StoredExecution extends KnownExecution {
   readonly state: ExecutionState;
   readonly attempts: number;
   readonly error: { readonly name: string; readonly message: string } | null;
+  /** Milliseconds since the epoch. */
+  readonly finishedAt: number;
 }
 
 export interface StoredFence {
@@ -22,6 +24,8 @@ export interface StoredFence {
   /** Where it stood before its last move: a release goes back no further. */
   readonly previousOffset: bigint;
   readonly epoch: bigint;
+  /** The ledger that took it. */
+  readonly owner: string;
 }
 
 export interface StoredDeadLetter extends DeadLetterToStore {
@@ -31,8 +35,17 @@ export interface StoredDeadLetter extends DeadLetterToStore {
 }
 
 export interface StoredOutboxRecord {
-  readonly lane: Lane;
+  /** `null` if it was written outside any handler. */
+  readonly lane: Lane | null;
   readonly record: OutboxRecord;
+  /** In the order of writing. */
+  readonly seq: bigint;
+  readonly createdAt: number;
+}
+
+export interface StoredReply {
+  readonly body: Buffer;
+  readonly createdAt: number;
 }
 
 /** A row that a handler wrote through its transaction's client. */
@@ -48,13 +61,16 @@ export interface StoredRow {
 export class InMemoryLedgerStore {
   readonly executions = new Map<string, StoredExecution>();
   readonly fences = new Map<string, StoredFence>();
-  readonly replies = new Map<string, Buffer>();
+  readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
   /** By id, in the order of their commits. */
   readonly outbox = new Map<string, StoredOutboxRecord>();
   /** Append-only. */
   readonly rows: StoredRow[] = [];
   readonly locks = new InMemoryLocks();
+  /** When each ledger was last seen, by its name. */
+  readonly instances = new Map<string, number>();
+  private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();
   private away = false;
@@ -82,6 +98,11 @@ export class InMemoryLedgerStore {
   /** For ledgers: an epoch that was never used. */
   nextEpoch(): bigint {
     return ++this.lastEpoch;
+  }
+
+  /** For ledgers: writes a record to the outbox. */
+  addOutbox(lane: Lane | null, record: OutboxRecord, createdAt: number): void {
+    this.outbox.set(record.id, { lane, record, createdAt, seq: ++this.lastSeq });
   }
 
   /** For transactions: to be told when the database goes away. Returns how to stop that. */

@@ -6,6 +6,8 @@ import {
 } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
   InMemoryLedgerStore,
@@ -33,7 +35,10 @@ export interface InMemoryLedgerOptions {
  */
 export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
+  readonly reader: InMemoryLedgerReader;
+  readonly care: InMemoryLedgerCare;
   private readonly clock: Clock;
+  private readonly owner: string;
   private readonly transactions = new Set<InMemoryTransaction>();
   private readonly dispatched = new Set<string>();
   private dispatchTimer: Timer | undefined;
@@ -43,17 +48,26 @@ export class InMemoryLedger implements Ledger {
   constructor({ store = new InMemoryLedgerStore(), clock = systemClock }: InMemoryLedgerOptions = {}) {
     this.store = store;
     this.clock = clock;
+    this.owner = clock.uuid();
+    const reach = async () => {
+      this.check();
+      await this.reach();
+    };
+    this.reader = new InMemoryLedgerReader(store, clock, reach);
+    this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
   }
 
   async open(): Promise<void> {
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
     await this.reach();
     this.state = 'open';
+    this.store.instances.set(this.owner, this.clock.now());
   }
 
   async close(): Promise<void> {
     if (this.state !== 'open') return;
     this.dropDispatched();
+    this.store.instances.delete(this.owner);
     this.crash();
   }
 
@@ -76,9 +90,16 @@ export class InMemoryLedger implements Ledger {
     const epoch = this.store.nextEpoch();
     const before = this.store.fences.get(name);
     const nextOffset = before?.nextOffset ?? 0n;
-    this.store.fences.set(name, { lane, epoch, nextOffset, previousOffset: before?.previousOffset ?? 0n });
+    this.store.fences.set(name, {
+      lane,
+      epoch,
+      nextOffset,
+      previousOffset: before?.previousOffset ?? 0n,
+      owner: this.owner,
+    });
     const undispatched = [...this.store.outbox.values()].filter(
-      (stored) => isLeftTo(lane, stored.lane) && !this.dispatched.has(stored.record.id),
+      (stored) =>
+        stored.lane !== null && isLeftTo(lane, stored.lane) && !this.dispatched.has(stored.record.id),
     );
     this.store.locks.release(name, taker);
     await this.turn();
@@ -89,6 +110,7 @@ export class InMemoryLedger implements Ledger {
     this.check();
     const host: InMemoryTransactionHost = {
       store: this.store,
+      now: () => this.clock.now(),
       turn: () => this.turn(),
       takeLostAnswer: () => {
         const lostAnswer = this.lostAnswer;
@@ -107,8 +129,8 @@ export class InMemoryLedger implements Ledger {
     await this.reach();
     const found = new Map<string, Buffer>();
     for (const key of keys) {
-      const body = this.store.replies.get(executionName(scope, key));
-      if (body !== undefined) found.set(key.toString('latin1'), Buffer.from(body));
+      const reply = this.store.replies.get(executionName(scope, key));
+      if (reply !== undefined) found.set(key.toString('latin1'), Buffer.from(reply.body));
     }
     await this.turn();
     return found;
@@ -170,6 +192,7 @@ export class InMemoryLedger implements Ledger {
     const { scope, topicId, partition } = lane;
     const { fingerprint, offset } = execution;
     const key = Buffer.from(execution.key);
+    const now = this.clock.now();
     this.store.executions.set(name, {
       scope,
       key,
@@ -180,12 +203,13 @@ export class InMemoryLedger implements Ledger {
       offset,
       attempts,
       error,
+      finishedAt: now,
     });
-    if (reply !== null) this.store.replies.set(name, Buffer.from(reply));
+    if (reply !== null) this.store.replies.set(name, { body: Buffer.from(reply), createdAt: now });
     if (deadLetter !== null) {
       this.store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
     }
-    if (outbox !== null) this.store.outbox.set(outbox.id, { lane, record: outbox });
+    if (outbox !== null) this.store.addOutbox(lane, outbox, now);
   }
 
   /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */

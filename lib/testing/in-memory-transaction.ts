@@ -34,6 +34,7 @@ export interface InMemoryTransactionClient {
 /** What a ledger lends its transactions. */
 export interface InMemoryTransactionHost {
   readonly store: InMemoryLedgerStore;
+  now(): number;
   /** One way of a message between process and database; lets others go first. */
   turn(): Promise<void>;
   /** How the answer to the next COMMIT gets lost, if it does; asked once per commit. */
@@ -70,6 +71,15 @@ export class InMemoryTransaction implements LedgerTransaction {
 
   get broken(): boolean {
     return this.lost;
+  }
+
+  begin(): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.state !== 'new')
+        throw new WrongCallOrderError('begin() was called on a transaction that had begun');
+      this.state = 'open';
+      await this.guarded(async () => undefined);
+    });
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
@@ -152,7 +162,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       locks.release(name, this);
       return knownExecution(known);
     }
-    this.executions.set(name, completed(lane, execution));
+    this.executions.set(name, completed(lane, execution, this.host.now()));
     return 'claimed';
   }
 
@@ -169,7 +179,7 @@ export class InMemoryTransaction implements LedgerTransaction {
         );
       }
       this.reclaimed.set(name, known);
-      this.executions.set(name, completed(lane, execution));
+      this.executions.set(name, completed(lane, execution, this.host.now()));
     });
   }
 
@@ -199,9 +209,9 @@ export class InMemoryTransaction implements LedgerTransaction {
     // A failure that was taken over is history; its error reply must not answer for the new run.
     for (const name of this.reclaimed.keys()) store.replies.delete(name);
     for (const { scope, key, body } of replies) {
-      store.replies.set(executionName(scope, key), Buffer.from(body));
+      store.replies.set(executionName(scope, key), { body: Buffer.from(body), createdAt: this.host.now() });
     }
-    for (const { lane, record } of outbox) store.outbox.set(record.id, { lane, record });
+    for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
     store.rows.push(...this.rows);
   }
 
@@ -266,7 +276,11 @@ export class InMemoryTransaction implements LedgerTransaction {
   }
 }
 
-function completed(lane: Fence['lane'], { key, fingerprint, offset }: ExecutionClaim): StoredExecution {
+function completed(
+  lane: Fence['lane'],
+  { key, fingerprint, offset }: ExecutionClaim,
+  finishedAt: number,
+): StoredExecution {
   const { scope, topicId, partition } = lane;
   return {
     scope,
@@ -278,5 +292,6 @@ function completed(lane: Fence['lane'], { key, fingerprint, offset }: ExecutionC
     offset,
     attempts: 1,
     error: null,
+    finishedAt,
   };
 }

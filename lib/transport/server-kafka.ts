@@ -9,7 +9,7 @@ import {
 } from '@nestjs/microservices';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
-import { WrongCallOrderError } from '../errors/errors.js';
+import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
@@ -41,6 +41,14 @@ interface Connection {
   readonly calls: HandlerCalls;
 }
 
+/** From `listen` to the end of `close`. A server that listens again takes a new one. */
+interface Life {
+  /** Settles when starting has succeeded or failed. */
+  starting: Promise<void>;
+  connection?: Connection;
+  closing?: Promise<void>;
+}
+
 /**
  * The server side of the transport: a Nest microservice strategy. Given to Nest by `kafkaServer(options)`, or built by
  * Nest itself from `Transport.KAFKA` once `nestjs-durable-kafka/register` is imported.
@@ -59,8 +67,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly probes: MessageHandler[] = [];
-  private listening = false;
-  private connection: Connection | undefined;
+  private life: Life | undefined;
 
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
@@ -87,36 +94,40 @@ export class ServerKafka
     this.messageHandlers.set(pattern as string, callback);
   }
 
-  /** Starts; calls back with an error, and nothing left open, if that is not possible. */
+  /**
+   * Starts; calls back with an error, and nothing left open, if that is not possible or `close` comes in between.
+   * Works again after `close`.
+   */
   async listen(callback: (error?: unknown) => void): Promise<void> {
-    // Outside the try: whoever listens already is not to be closed for it.
-    if (this.listening) {
+    if (this.life && !this.life.closing) {
       return callback(new WrongCallOrderError('ServerKafka is listening already; close() it first'));
     }
-    this.listening = true;
+    const life: Life = { starting: Promise.resolve() };
+    const predecessor = this.life?.closing;
+    this.life = life;
+    life.starting = this.start(life, predecessor);
     try {
-      await this.start();
+      await life.starting;
     } catch (error) {
-      await this.close();
-      callback(error);
-      return;
+      // What a close does to a start under way looks like trouble with the broker.
+      const reason = life.closing ? closedWhileStarting() : error;
+      await this.end(life);
+      return callback(reason);
     }
     callback();
   }
 
   /**
    * Lets handlers finish for at most `shutdownTimeout`, commits, leaves the group, disconnects. Idempotent; tolerates
-   * never-started.
+   * never-started, and ends a start that is under way.
    */
   async close(): Promise<void> {
-    const { connection } = this;
-    this.listening = false;
-    if (!connection) return;
-    this.connection = undefined;
-    const settled = [await settle(connection.records.stop())];
-    connection.replies.close();
-    settled.push(await settle(connection.producer.disconnect()));
-    for (const error of settled) if (error) this.logger.error(error);
+    if (this.life) await this.end(this.life);
+  }
+
+  /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
+  get outgoing(): Pick<DriverProducer, 'send'> | undefined {
+    return this.life?.connection?.producer;
   }
 
   /** The driver's own client, consumer and producer. */
@@ -132,20 +143,41 @@ export class ServerKafka
     );
   }
 
-  private async start(): Promise<void> {
+  private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
+    await predecessor;
     await this.runProbes();
-    const { driver, producer, records } = this.connect();
+    expectOpen(life);
+    const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
     producer.onStatus((status) => this._status$.next(status as KafkaStatus));
     await producer.connect();
+    expectOpen(life);
     if (resolved.provision) {
       const named = registry.patterns.filter((pattern) => typeof pattern === 'string');
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
+      expectOpen(life);
     }
     if (registry.patterns.length > 0) await records.start();
+    expectOpen(life);
   }
 
-  /** Puts the parts together; nothing is opened yet, and `close` finds all of them. */
+  /** Calls share one ending: whoever closes second must not go on before the first has finished. */
+  private end(life: Life): Promise<void> {
+    return (life.closing ??= this.release(life));
+  }
+
+  private async release({ connection, starting }: Life): Promise<void> {
+    if (connection) {
+      const { records, replies, producer } = connection;
+      const settled = [await settle(records.stop())];
+      replies.close();
+      settled.push(await settle(producer.disconnect()));
+      for (const error of settled) if (error) this.logger.error(error);
+    }
+    await settle(starting);
+  }
+
+  /** Puts the parts together; nothing is opened yet. */
   private connect(): Connection {
     const { resolved, groupId } = this;
     const driver = resolved.given.driver ?? this.createDriver();
@@ -159,8 +191,7 @@ export class ServerKafka
     const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
-    this.connection = { driver, producer, consumer, records, replies, calls };
-    return this.connection;
+    return { driver, producer, consumer, records, replies, calls };
   }
 
   /** The Kafka client to listen with. */
@@ -243,11 +274,19 @@ export class ServerKafka
   }
 
   private connected(): Connection {
-    if (this.connection) return this.connection;
+    if (this.life?.connection && !this.life.closing) return this.life.connection;
     throw new WrongCallOrderError(
       'Not listening. Call listen() or startAllMicroservices() before unwrapping the server',
     );
   }
+}
+
+function expectOpen({ closing }: Life): void {
+  if (closing) throw closedWhileStarting();
+}
+
+function closedWhileStarting(): ConnectionClosedError {
+  return new ConnectionClosedError('The server was closed while it was starting');
 }
 
 async function settle(work: Promise<unknown>): Promise<unknown> {

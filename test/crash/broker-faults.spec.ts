@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { Servers } from '../../sample/servers/index.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
@@ -10,6 +10,9 @@ import { until } from './support/until.js';
 const outage = 30_000;
 /** One failure that is counted, and a record is dead: nothing of all this may count. */
 const attempts = 1;
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe('Trouble with the broker: work goes on by itself, once', () => {
   let setting: Setting;

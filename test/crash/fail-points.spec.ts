@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { FailPoint, Place } from './children/service-settings.js';
 import { CommitCutter } from './support/commit-cutter.js';
 import type { CrashWorld } from './support/crash-world.js';
@@ -17,6 +17,9 @@ const windows: Record<Place, { title: string; events: number; requests: number }
   'before-offset-commit': { title: 'after all, before the offset commit', events: 1, requests: 1 },
 };
 const places = Object.keys(windows) as Place[];
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe('A service killed in a crash window', () => {
   let setting: Setting;

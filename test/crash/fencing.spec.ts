@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { PostgresLedger } from '../../lib/postgres/postgres-ledger.js';
 import type { Place } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
@@ -19,6 +19,9 @@ const zombies = {
 } satisfies Partial<Record<Place, string>>;
 type ZombiePlace = keyof typeof zombies;
 const places = Object.keys(zombies) as ZombiePlace[];
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe('Fencing', () => {
   let setting: Setting;

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { CrashWorld, Event } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { seeded } from './support/random.js';
@@ -10,7 +10,11 @@ const seed = Number(process.env['CRASH_SEED'] ?? 20_260_101);
 const events = 3_000;
 const requests = 100;
 const partitions = 6;
-const kills = 8;
+/** A dead member holds up its group for a session timeout: kills that follow each other faster let nothing happen. */
+const kills = 5;
+
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
 
 describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
   let setting: Setting;
@@ -28,16 +32,13 @@ describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
     const start = (instance: string) => world.start(instance, { handlerMillis: 4, maxRecords: 16 });
     const running = await Promise.all([start('a').ready(), start('b').ready()]);
 
-    let streaming = true;
-    const streamed = stream(world, random).finally(() => (streaming = false));
-    let killed = 0;
-    while (streaming || killed < kills) {
-      await sleep(500 + random() * 2_500);
+    const streamed = stream(world, random);
+    for (let kill = 0; kill < kills; kill++) {
+      await sleep(1_000 + random() * 6_000);
       // Sometimes all that there is.
       const victims = random() < 0.2 ? [0, 1] : [Math.floor(random() * 2)];
       await Promise.all(victims.map((index) => running[index]!.kill()));
-      killed += victims.length;
-      for (const index of victims) running[index] = start(`${'ab'[index]}${killed}`);
+      for (const index of victims) running[index] = start(`${'ab'[index]}${kill}`);
     }
     const answers = await streamed;
     await world.settled(60_000);
@@ -46,7 +47,7 @@ describe(`Two services killed at random (CRASH_SEED=${seed})`, () => {
     expect(await world.count()).toBe(events + requests);
     expect(answers.map((values) => values.length)).toEqual(answers.map(() => 1));
     expect(running.map((service: ServiceProcess) => service.running)).toEqual([true, true]);
-  }, 120_000);
+  });
 });
 
 /** Some 20 seconds of records, a tenth of them produced twice, to another partition the second time. */

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { ERROR_CODES } from '../../lib/errors/kafka-transport.error.js';
@@ -10,7 +10,7 @@ import { BrokerFixture, brokers } from '../support/broker-fixture.js';
 import { databaseUrl } from '../support/ledger-schema.js';
 import { NodeProcess } from '../support/node-process.js';
 import { codeBlocks, CompileFolder, names, propertiesOf, ROOT, tableAfter } from '../support/readme.js';
-import { waitUntil } from '../support/wait-until.js';
+import { eventually } from '../support/eventually.js';
 
 const STARTED = 'Nest microservice successfully started';
 const TOPICS = ['price.changed', 'price.get', 'order.placed', 'invoice.created'];
@@ -129,11 +129,10 @@ describe('the examples of the README', () => {
   it('bill each order once, and run as the SQL says', async () => {
     const [createInvoice, ...others] = sql;
     await pool.query(createInvoice!);
-    await fixture.create([topics.get('order.placed')!, topics.get('invoice.created')!]);
     const billing = run('billing.ts');
     await billing.says(STARTED);
     for (const id of ['order-17', 'order-17', 'order-18', 'order-17']) await place(id);
-    await waitUntil('all orders to be done', async () => {
+    await eventually(async () => {
       return (await fixture.committed(groups.get('billing')!, topics.get('order.placed')!)) === 4;
     });
     expect(await invoices()).toEqual(['order-17', 'order-18']);
@@ -163,9 +162,19 @@ describe('the examples of the README', () => {
     const billing = run('billing.ts', String(restricted));
     await billing.says(STARTED);
     await place('order-19');
-    await waitUntil('the order to be billed', async () => (await invoices()).includes('order-19'));
+    await eventually(async () => (await invoices()).includes('order-19'));
     await billing.terminate();
     await pool.query(`drop owned by ${role}`);
+  });
+
+  it('may be CommonJS', async () => {
+    await writeFile(
+      join(folder.path, 'common.cjs'),
+      "console.log(Object.keys(require('nestjs-durable-kafka')).length);",
+    );
+    const common = run('common.cjs');
+    expect(await common.exit()).toBe(0);
+    expect(Number(common.output)).toBeGreaterThan(20);
   });
 
   it('test handlers without servers', async () => {

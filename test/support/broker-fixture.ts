@@ -7,7 +7,7 @@ import type { KafkaRecord, OutgoingRecord } from '../../lib/messages/record.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { silentLog } from '../../lib/runtime/log.js';
 import { databaseUrl } from './ledger-schema.js';
-import { waitUntil } from './wait-until.js';
+import { eventually } from './eventually.js';
 
 export function brokers(): string[] {
   const list = process.env['KAFKA_BROKERS'];
@@ -130,7 +130,7 @@ export class BrokerFixture {
       onOffsetOutOfRange: () => undefined,
     };
     await consumer.start(listener);
-    await waitUntil(`${wanted} records of ${topic}`, () => records.length >= wanted);
+    await eventually(() => records.length >= wanted);
     await consumer.stop();
     return records;
   }

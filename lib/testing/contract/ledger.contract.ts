@@ -1,6 +1,8 @@
+import { describeCare } from './ledger-care.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
+import { describeReader } from './ledger-reader.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -27,5 +29,7 @@ export function describeLedgerContract(
     describeFences(runner, current);
     describeOutbox(runner, current);
     describeConclusions(runner, current);
+    describeReader(runner, current);
+    describeCare(runner, current);
   });
 }

@@ -166,7 +166,7 @@ describe('records emitted by a durable handler', () => {
     expect(world.kafka.records('out')).toHaveLength(1);
   });
 
-  it('do not hold up the partition when a dead letter is larger than the broker takes', async () => {
+  it('do not hold up the partition when the stack makes a dead letter larger than the broker takes', async () => {
     @Controller()
     class Handlers {
       constructor(private readonly durable: DurableExecution) {}
@@ -174,17 +174,17 @@ describe('records emitted by a durable handler', () => {
       @EventPattern('t')
       async run(@Payload() value: string) {
         await world.write(this.durable.client, value.slice(0, 10));
-        if (value.length > 10) throw new Error('too much');
+        if (value.length > 10) throw Object.assign(new Error('too much'), { stack: 'at x\n'.repeat(2_000) });
       }
     }
-    // With its headers the letter is larger than the record, and than the broker takes.
-    const large = 'x'.repeat(1_048_400);
+    const large = 'x'.repeat(1_045_000);
     world.kafka.produce('t', { value: '1' }, { value: large }, { value: '2' });
     await world.start({ controllers: [Handlers], server: { deadLetter: true } });
     await world.consumed('t');
     expect(await world.effects()).toEqual(['1', '2']);
-    expect(await world.query('select length(record_value) from {schema}.dead_letters')).toEqual([
-      { length: large.length },
-    ]);
+    const [letter] = world.kafka.records('t.dlt');
+    expect(letter!.value?.length).toBe(large.length);
+    expect(headerText(letter!, 'dlt-reason')).toBe('exhausted');
+    expect(headerText(letter!, 'dlt-exception-stack')).toBeUndefined();
   });
 });

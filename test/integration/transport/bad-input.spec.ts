@@ -5,7 +5,7 @@ import { DurableModule, kafkaServer, NotDurable, type KafkaTransportOptions } fr
 import type { KafkaRecord, OutgoingRecord, RecordHeader } from '../../../lib/messages/record.js';
 import { BrokerFixture, brokers, headerOf } from '../../support/broker-fixture.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 interface Seen {
   data: unknown;
@@ -36,6 +36,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
   const config = { 'max.message.bytes': String(16 * MEGABYTE) };
   const events = await fixture.topic('events', { config });
   const requests = await fixture.topic('requests', { config, reply: true });
+  await fixture.create([`${events}.dlt`, `${requests}.dlt`], { config });
   const group = fixture.group();
   const schema = fixture.schema();
   const seen: Seen[] = [];
@@ -43,7 +44,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
 
   @Controller()
   class Handlers {
-    @EventPattern(events)
+    @EventPattern<string>(events)
     event(@Payload() data: unknown, @Ctx() context: KafkaContext) {
       const { key, headers } = context.getMessage();
       seen.push({ data, key, headers: headers as Record<string, unknown> });
@@ -66,6 +67,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
     client: { brokers: brokers() },
     consumer: { groupId: group, maxWaitTimeInMs: 100, maxBytesPerPartition: 16 * MEGABYTE },
     subscribe: { fromBeginning: true },
+    run: { autoCommitInterval: 20 },
     retry: { attempts: 2, initial: 1, max: 5 },
     deadLetter: true,
     ...server,
@@ -78,10 +80,7 @@ async function startService(kind: Kind, server: KafkaTransportOptions = {}) {
     /** Resolves when the service has let go of all of a topic, as the broker has it. */
     handled: async (topic: string) => {
       const end = await fixture.end(topic);
-      await waitUntil(
-        `offset ${end} of ${topic}`,
-        async () => (await fixture.committed(group, topic)) === end,
-      );
+      await eventually(async () => (await fixture.committed(group, topic)) === end);
     },
     deadLetters: (topic: string): Promise<KafkaRecord[]> => fixture.read(`${topic}.dlt`),
   };
@@ -108,7 +107,7 @@ describe.each(['durable', 'not durable'] as const)('%s handlers', (kind) => {
     const { events, seen, handled, deadLetters } = service;
     const before = seen.length;
     await fixture.produce(record(events, odd), record(events, { key: bytes('good') }));
-    await waitUntil('both records', () => seen.length >= before + 2);
+    await eventually(() => seen.length >= before + 2);
     await handled(events);
     expect(seen.slice(before)).toHaveLength(2);
     expect(seen[before + 1]).toMatchObject({ data: { good: true }, key: 'good' });
@@ -276,10 +275,7 @@ describe('idempotency keys', () => {
     expect(more).toEqual([]);
     expect(letter!.key).toEqual(bad.key);
     expect(letter!.value).toEqual(bad.value);
-    const original = letter!.headers.find(([each]) => each === name)![1];
-    expect(original === null || key === null ? original : original.equals(key)).toBe(
-      key === null ? null : true,
-    );
+    expect(letter!.headers.find(([each]) => each === name)).toEqual([name, key]);
     expect(headerOf(letter!, 'dlt-reason')).toBe(reason);
     expect(headerOf(letter!, 'dlt-original-topic')).toBe(events);
     expect(headerOf(letter!, 'dlt-group')).toBe(`${service.group}-server`);
@@ -306,7 +302,10 @@ describe('idempotency keys', () => {
     const headers: RecordHeader[] = [['idempotency-key', bytes('forged')]];
     await fixture.produce(record(events, { headers }), record(events, { headers, value: bytes('"other"') }));
     await handled(events);
-    expect(seen.slice(before)).toHaveLength(1);
+    // The group was rolled back and ran again: the good record may be seen twice, the forged one never.
+    expect(new Set(seen.slice(before).map(({ data }) => JSON.stringify(data)))).toEqual(
+      new Set(['{"good":true}']),
+    );
     const letters = await deadLetters(events);
     expect(headerOf(letters.at(-1)!, 'dlt-reason')).toBe('key-reused');
     expect(String(letters.at(-1)!.value)).toBe('"other"');

@@ -1,0 +1,121 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { InvalidOptionError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
+import type { DurableCounters } from '../execution/ledger-counters.js';
+import type { Scope } from '../execution/ledger.js';
+import type {
+  ExecutionFilter,
+  ExecutionPage,
+  LedgerExecution,
+  OutboxLag,
+  ScopeCounts,
+} from '../execution/ledger-reader.js';
+import { encodedForms } from '../messages/idempotency-key.js';
+import type { TransactionClient } from '../postgres/transaction-client.js';
+import { DURABLE_CORE } from './durable-core.js';
+import type { DurableCore } from './group-enlistment.js';
+import { durableRuns, type TransactionRun } from './handler-run.js';
+import { OutboxOutlet } from './outbox-outlet.js';
+
+export interface ExecutionQuery extends ExecutionFilter {
+  /** Executions of a page, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+  /** The `next` of the page before. */
+  readonly after?: string | undefined;
+}
+
+const DEFAULT_LIMIT = 100;
+const MAX_LIMIT = 1_000;
+
+/** Injected where people look into the ledger, and where work outside handlers writes and emits in one transaction. */
+@Injectable()
+export class DurableLedger {
+  constructor(
+    @Inject(DURABLE_CORE) private readonly core: DurableCore,
+    private readonly outlet: OutboxOutlet,
+  ) {}
+
+  /**
+   * The executions under an idempotency key: one for each handler and group that met it, unless they are named.
+   * @param key as it was given; a position reads `topicId/partition/offset`.
+   * @throws LedgerUnreachableError
+   */
+  async find(key: string, scope: Partial<Scope> = {}): Promise<LedgerExecution[]> {
+    return this.core.ledger.reader.find(encodedForms(key), scope);
+  }
+
+  /**
+   * Executions that ended, newest first, page by page. In a big ledger name a `state` other than `completed`, or `since`.
+   * @throws InvalidOptionError, LedgerUnreachableError, WrongCallOrderError
+   */
+  async list({ limit = DEFAULT_LIMIT, after, ...filter }: ExecutionQuery = {}): Promise<ExecutionPage> {
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
+      throw new InvalidOptionError('limit', `is ${limit}; it must be a whole number from 1 to ${MAX_LIMIT}`);
+    }
+    return this.core.ledger.reader.list(filter, limit, after);
+  }
+
+  /**
+   * How many executions each handler has in each state. Reads the whole ledger.
+   * @throws LedgerUnreachableError
+   */
+  async counts(scope: Partial<Scope> = {}): Promise<ScopeCounts[]> {
+    return this.core.ledger.reader.counts(scope);
+  }
+
+  /**
+   * What is committed and not yet noted as produced: milliseconds are normal, a growing age means that the broker is down
+   * or nobody sweeps.
+   * @throws LedgerUnreachableError
+   */
+  async oldestUndispatched(): Promise<OutboxLag> {
+    return this.core.ledger.reader.outboxLag();
+  }
+
+  /** What this process did since it started. */
+  counters(): DurableCounters {
+    return this.core.counters.snapshot();
+  }
+
+  /**
+   * Runs `work` in a transaction outside any handler, for example in an HTTP controller: what it writes through its
+   * argument (or `DurableExecution.client`) and what it emits by `DurableExecution.emit` happens together or not at all.
+   * Resolves with what `work` returned once that is committed; records are produced after it, in the order of the calls,
+   * by this process, or by a sweep if it dies.
+   *
+   * @throws what `work` throws, after a rollback; LedgerUnreachableError, CommitUnknownError; WrongCallOrderError inside
+   * a durable handler or another `transaction`.
+   */
+  async transaction<T>(work: (client: TransactionClient) => T | Promise<T>): Promise<T> {
+    const current = durableRuns.getStore();
+    if (current?.open) throw new WrongCallOrderError(insideMessage(current.kind));
+    const { ledger } = this.core;
+    await ledger.open();
+    const transaction = ledger.transaction();
+    const run: TransactionRun = { kind: 'transaction', client: transaction.client, outbox: [], open: true };
+    try {
+      await transaction.begin();
+      const result = await durableRuns.run(run, async () => work(transaction.client as TransactionClient));
+      run.open = false;
+      const outbox = run.outbox.map((record) => ({ lane: null, record }));
+      await transaction.commit({ releases: [], replies: [], outbox });
+      this.outlet.dispatch(run.outbox);
+      return result;
+    } catch (error) {
+      if (!run.open || !transaction.broken) throw error;
+      throw new LedgerUnreachableError('The connection of the transaction was lost; nothing was stored', {
+        cause: error,
+      });
+    } finally {
+      run.open = false;
+      await transaction.rollback();
+    }
+  }
+}
+
+function insideMessage(kind: 'handler' | 'transaction'): string {
+  return kind === 'handler'
+    ? 'DurableLedger.transaction() was called inside a durable handler, which has a transaction already: use ' +
+        'DurableExecution.client and .emit, or a nested transaction of DurablePool.'
+    : 'DurableLedger.transaction() was called inside another one: use the client that it gave, or a nested transaction ' +
+        'of DurablePool.';
+}

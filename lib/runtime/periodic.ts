@@ -1,0 +1,47 @@
+import type { Clock, Timer } from './clock.js';
+
+/** Work that is done again and again, with a pause in between; never twice at once. */
+export class Periodic {
+  private timer: Timer | undefined;
+  private working: Promise<void> | undefined;
+  private running = false;
+
+  /**
+   * @param pause milliseconds from the end of one run to the beginning of the next, and before the first.
+   * @param work is given a function that tells whether it should come to an end. Its failures go to `onError`.
+   */
+  constructor(
+    private readonly clock: Clock,
+    private readonly pause: number,
+    private readonly work: (stopping: () => boolean) => Promise<void>,
+    private readonly onError: (error: unknown) => void,
+  ) {}
+
+  start(): void {
+    if (this.running) return;
+    this.running = true;
+    this.schedule();
+  }
+
+  /** Resolves when nothing runs any more. Idempotent; tolerates never-started. */
+  async stop(): Promise<void> {
+    this.running = false;
+    this.clock.clearTimeout(this.timer);
+    await this.working;
+  }
+
+  private schedule(): void {
+    this.timer = this.clock.setTimeout(() => {
+      this.working = this.run();
+    }, this.pause);
+  }
+
+  private async run(): Promise<void> {
+    try {
+      await this.work(() => !this.running);
+    } catch (error) {
+      this.onError(error);
+    }
+    if (this.running) this.schedule();
+  }
+}

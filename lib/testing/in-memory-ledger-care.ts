@@ -1,0 +1,98 @@
+import type {
+  LedgerCare,
+  PruneResult,
+  Retention,
+  SweepBounds,
+  SweepResult,
+} from '../execution/ledger-care.js';
+import type { OutboxRecord } from '../execution/ledger.js';
+import type { Clock } from '../runtime/clock.js';
+import {
+  executionName,
+  laneName,
+  type InMemoryLedgerStore,
+  type StoredExecution,
+  type StoredOutboxRecord,
+} from './in-memory-ledger-store.js';
+
+const SWEEP_LOCK = 'sweep';
+/** First bytes of encoded keys that somebody chose. */
+const GIVEN: readonly (number | undefined)[] = [0x47, 0x67];
+
+export class InMemoryLedgerCare implements LedgerCare {
+  constructor(
+    private readonly store: InMemoryLedgerStore,
+    private readonly clock: Clock,
+    private readonly owner: string,
+    private readonly reach: () => Promise<void>,
+  ) {}
+
+  async beat(): Promise<void> {
+    await this.reach();
+    this.store.instances.set(this.owner, this.clock.now());
+  }
+
+  async sweep(
+    bounds: SweepBounds,
+    after: bigint,
+    produce: (records: readonly OutboxRecord[]) => Promise<readonly string[]>,
+  ): Promise<SweepResult> {
+    await this.reach();
+    const { locks, outbox } = this.store;
+    if (locks.holderOf(SWEEP_LOCK) !== undefined) return { produced: 0, next: undefined };
+    await locks.acquire(SWEEP_LOCK, this);
+    try {
+      const due = [...outbox.values()]
+        .filter((stored) => stored.seq > after && this.isDue(stored, bounds))
+        .sort((left, right) => (left.seq < right.seq ? -1 : 1))
+        .slice(0, bounds.limit);
+      if (due.length === 0) return { produced: 0, next: undefined };
+      const ids = await produce(due.map(({ record }) => record));
+      for (const id of ids) outbox.delete(id);
+      return {
+        produced: ids.length,
+        next: due.length === bounds.limit ? due[due.length - 1]!.seq : undefined,
+      };
+    } finally {
+      locks.release(SWEEP_LOCK, this);
+    }
+  }
+
+  /** Looks at everything at once: memory holds little. */
+  async prune(retention: Retention): Promise<PruneResult> {
+    await this.reach();
+    const { executions, replies, deadLetters } = this.store;
+    let deleted = 0;
+    for (const [name, execution] of executions) {
+      if (!this.isOver(execution, retention)) continue;
+      executions.delete(name);
+      replies.delete(name);
+      deadLetters.delete(name);
+      deleted++;
+    }
+    for (const [name, { createdAt }] of replies) {
+      if (executions.has(name) || this.clock.now() - createdAt <= retention.messageIds) continue;
+      replies.delete(name);
+      deleted++;
+    }
+    return { deleted, more: false };
+  }
+
+  private isDue({ lane, createdAt }: StoredOutboxRecord, bounds: SweepBounds): boolean {
+    const age = this.clock.now() - createdAt;
+    if (age <= bounds.settled) return false;
+    if (lane === null || age > bounds.abandoned) return true;
+    const owner = this.store.fences.get(laneName(lane))?.owner;
+    const seen = owner === undefined ? undefined : this.store.instances.get(owner);
+    return seen === undefined || this.clock.now() - seen >= bounds.silence;
+  }
+
+  private isOver(execution: StoredExecution, { keys, messageIds }: Retention): boolean {
+    const { scope, state, key, finishedAt, topicId, partition, offset } = execution;
+    const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
+    if (this.clock.now() - finishedAt <= kept) return false;
+    if (this.store.locks.holderOf(executionName(scope, key)) !== undefined) return false;
+    const fence = this.store.fences.get(laneName({ scope, topic: '', topicId, partition }));
+    return fence !== undefined && fence.nextOffset > offset;
+  }
+}
