@@ -42,6 +42,13 @@ export class PartitionPause {
     this.apply();
   }
 
+  /** Goes on where the pause of the same partition's last processor stands. */
+  takeOver(other: PartitionPause): void {
+    this.paused = other.paused;
+    for (const holder of other.holders) this.hold(holder);
+    this.apply();
+  }
+
   /** The partition goes away: nobody is to wait any more. */
   end(): void {
     this.ended = true;

@@ -30,7 +30,7 @@ type State = 'running' | 'draining' | 'stopped';
  */
 export class PartitionProcessor {
   private state: State = 'running';
-  private queue = new RecordQueue();
+  private readonly queue = new RecordQueue();
   private readonly tracker: OffsetTracker;
   private readonly runner: GroupRunner;
   /** Ends waits when the partition goes away. */
@@ -63,12 +63,6 @@ export class PartitionProcessor {
   /** The offset to commit: every record below is done and acknowledged. */
   get position(): bigint {
     return this.tracker.position;
-  }
-
-  /** Forgets the records that no handler was called for: reading goes on somewhere else. */
-  discard(): void {
-    this.queue = new RecordQueue();
-    this.balance();
   }
 
   push(records: readonly KafkaRecord[]): void {
@@ -119,10 +113,9 @@ export class PartitionProcessor {
       const seenBefore = record.offset < this.reached;
       this.tracker.add(record.offset, routes.length);
       for (const { handler, kind } of routes) {
-        const { partition } = this;
         deliveries.push({
           record,
-          partition,
+          partition: this.partition,
           handler,
           kind,
           failures: 0,
@@ -266,8 +259,7 @@ export class PartitionProcessor {
 
   private began(delivery: Delivery): void {
     delivery.runs++;
-    const { offset } = delivery.record;
-    if (offset >= this.reached) this.reached = offset + 1n;
+    if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 
   private wait(milliseconds: number): Promise<void> {

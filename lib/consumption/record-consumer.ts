@@ -34,6 +34,8 @@ export class RecordConsumer implements ConsumerListener {
   private readonly committed = new WeakMap<PartitionProcessor, bigint>();
   /** Above what handlers were called for, by topic id and partition; outlives assignments. */
   private readonly reached = new Map<string, bigint>();
+  /** End what they are doing; others took their partitions over at a seek. */
+  private readonly superseded = new Set<PartitionProcessor>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -87,9 +89,30 @@ export class RecordConsumer implements ConsumerListener {
     this.processors.get(partitionName(partition))?.pause.release(holder);
   }
 
-  /** Reading of a partition goes on somewhere else: what was fetched and not begun is forgotten. */
-  discard(partition: TopicPartition): void {
-    this.processors.get(partitionName(partition))?.discard();
+  /**
+   * Reading of a partition goes on at `offset`: the handler that runs ends, what was fetched and not begun is forgotten,
+   * and so is a record that is being retried. To be followed by the seek itself.
+   */
+  restartAt(offset: bigint, partition: TopicPartition): void {
+    const name = partitionName(partition);
+    const old = this.processors.get(name);
+    if (!old) return;
+    const processor = new PartitionProcessor(
+      { ...old.partition, startOffset: offset },
+      this.context,
+      old.reached,
+    );
+    processor.pause.takeOver(old.pause);
+    // One at a time: what is read from there on waits for the end of what runs.
+    processor.pause.hold(old);
+    this.processors.set(name, processor);
+    // Lower than what is stored, perhaps: that is what a seek says.
+    this.committed.set(name, -1n);
+    this.superseded.add(old);
+    void old.drain().then(() => {
+      this.superseded.delete(old);
+      processor.pause.release(old);
+    });
   }
 
   /** The partitions held now. */
@@ -112,11 +135,13 @@ export class RecordConsumer implements ConsumerListener {
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
     const leaving = partitions.flatMap((partition) => this.processors.get(partitionName(partition)) ?? []);
+    const names = new Set(partitions.map(partitionName));
+    const ending = [...this.superseded].filter(({ partition }) => names.has(partitionName(partition)));
     if (reason === 'revoked') {
-      await this.drain(leaving);
+      await this.drain([...leaving, ...ending]);
       await this.commit(leaving);
     }
-    await Promise.all(leaving.map((processor) => processor.stop()));
+    await Promise.all([...leaving, ...ending].map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
       this.reached.set(identity(processor.partition), processor.reached);

@@ -1,5 +1,5 @@
 import type { RecordConsumer } from '../consumption/record-consumer.js';
-import type { PartitionOffset, TopicPartition } from '../messages/record.js';
+import type { TopicPartition } from '../messages/record.js';
 
 /** Without numbers: all partitions of the topic that are held. */
 interface Partitions {
@@ -7,7 +7,12 @@ interface Partitions {
   readonly partitions?: readonly number[];
 }
 
-type Engine = Pick<RecordConsumer, 'partitions' | 'pause' | 'resume' | 'discard'>;
+/** `-1` is the end and `-2` the beginning, as in kafkajs. */
+interface Position extends TopicPartition {
+  readonly offset: string;
+}
+
+type Engine = Pick<RecordConsumer, 'partitions' | 'pause' | 'resume' | 'restartAt'>;
 
 /**
  * The driver's own consumer as users get it. `pause`, `resume` and `seek` also reach the records that were fetched
@@ -25,9 +30,9 @@ export function lentConsumer(native: object, engine: () => Engine): object {
     pause: (topics: readonly Partitions[]) => each(topics, (partition) => engine().pause(partition, holder)),
     resume: (topics: readonly Partitions[]) =>
       each(topics, (partition) => engine().resume(partition, holder)),
-    seek: (position: PartitionOffset) => {
-      engine().discard(position);
-      (native as { seek(position: PartitionOffset): void }).seek(position);
+    seek: (position: Position) => {
+      engine().restartAt(BigInt(position.offset), position);
+      (native as { seek(position: Position): void }).seek(position);
     },
   };
   return withMethods(native, methods);
