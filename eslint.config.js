@@ -11,7 +11,8 @@ const clockOnly = [
 ];
 
 export default tseslint.config(
-  { ignores: ['**/dist/**', '**/node_modules/**', '.cache/**'] },
+  // Programs of projects of their own (test/package) are compiled and run there.
+  { ignores: ['**/dist/**', '**/node_modules/**', '.cache/**', 'test/package/**'] },
   js.configs.recommended,
   ...tseslint.configs.recommended,
   {

@@ -4,7 +4,12 @@ export default {
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
   testPathIgnorePatterns: ['/node_modules/', '/dist/'],
-  modulePathIgnorePatterns: ['<rootDir>/test/dist/', '<rootDir>/sample/dist/', '<rootDir>/dist/', '<rootDir>/.cache/'],
+  modulePathIgnorePatterns: [
+    '<rootDir>/test/dist/',
+    '<rootDir>/sample/dist/',
+    '<rootDir>/dist/',
+    '<rootDir>/.cache/',
+  ],
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   transform: {

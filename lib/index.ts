@@ -1,6 +1,7 @@
 export { DurableExecution } from './durable/durable-execution.js';
 export { DurableLedger, type ExecutionQuery } from './durable/durable-ledger.js';
-export { Durable, NotDurable, type DurableOptions } from './durable/durable.decorators.js';
+export type { DurableOptions } from './durable/durable-metadata.accessor.js';
+export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
 export { DurableModule } from './durable/durable.module.js';
 export type {

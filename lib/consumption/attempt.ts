@@ -29,6 +29,10 @@ export interface Delivery extends Route {
   failures: number;
   /** Time of the first of them, ms since the epoch. */
   firstFailure: number | undefined;
+  /** Runs of the handler so far, also those that were undone and not counted. */
+  runs: number;
+  /** This process ran a handler for the record before, the last time that it held the partition. */
+  readonly seenBefore: boolean;
   /** Handled to the end; only its replies and its offset may still be on their way. */
   settled: boolean;
 }
@@ -58,8 +62,16 @@ export type ReplyPublisher = (delivery: Delivery, reply: EncodedReply) => Promis
 export class Attempt {
   /** What the handler threw, before exception filters turned it into something else. Set by the interceptor. */
   thrown: { readonly error: unknown } | undefined;
-  /** An exception filter counts the failures of this record and wants it tried again, however often it failed. */
-  retriedByFilter = false;
+  /**
+   * An exception filter counts the failures of this record: it wants it tried again, however often it failed, or wants
+   * a request answered now, also if its error asks for another try.
+   */
+  filtered: 'retry' | 'answer' | undefined;
+  /** The idempotency key, once durable execution knows it. */
+  key: string | undefined;
+  /** This process ran the handler for the record before: it failed, was undone, or its partition came back. */
+  readonly redelivered: boolean;
+  private whenAborted: (() => void) | undefined;
   /** Set when an interceptor enlisted this attempt; the handler's success then hangs on the group's commit. */
   resource: GroupResource | undefined;
   /** What an earlier execution replied: goes out instead of anything that the handler returns. */
@@ -78,16 +90,18 @@ export class Attempt {
     readonly delivery: Delivery,
     readonly group: Group,
     private readonly publish: ReplyPublisher,
-  ) {}
+  ) {
+    this.redelivered = delivery.runs > 0 || delivery.seenBefore;
+  }
 
   /** 1 for the first run in this process. */
   get number(): number {
     return this.delivery.failures + 1;
   }
 
-  /** Nobody else's work hangs on this attempt: a failure of it is its own. */
+  /** A failure of this attempt undoes nobody else's work: it is its own, and counted. */
   get isAlone(): boolean {
-    return this.resource === undefined || this.group.deliveries.length === 1;
+    return this.resource === undefined || this.group.firstEnlisted === this;
   }
 
   /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */
@@ -104,6 +118,14 @@ export class Attempt {
     this.aborted = true;
     this.abortReason = reason;
     this.controller?.abort(reason);
+    this.whenAborted?.();
+    this.whenAborted = undefined;
+  }
+
+  /** Has `listener` called when the attempt is given up. One listener; cheaper than `signal`. */
+  onAbort(listener: () => void): void {
+    if (this.aborted) listener();
+    else this.whenAborted = listener;
   }
 
   reply(reply: EncodedReply): void {

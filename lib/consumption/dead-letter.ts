@@ -45,6 +45,15 @@ export function deadLetterRecord(
   return { topic, key: record.key, value: record.value, headers };
 }
 
+/**
+ * A letter that is larger than the broker takes, without its longest header of ours: a dead letter is larger than its
+ * record. Key, value and headers of the record stay untouched. `undefined` for a record that is no dead letter.
+ */
+export function withoutStack(letter: OutgoingRecord): OutgoingRecord | undefined {
+  const headers = letter.headers.filter(([name]) => name !== 'dlt-exception-stack');
+  return headers.length < letter.headers.length ? { ...letter, headers } : undefined;
+}
+
 /** Class, message and stack of anything that was thrown. */
 export function errorFacts(error: unknown): { name: string; message: string; stack: string | undefined } {
   if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack };

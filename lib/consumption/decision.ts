@@ -1,5 +1,12 @@
 /** What kind of failure an error is; see `product.md` "Failures". */
-export type FailureClass = 'infrastructure' | 'fenced' | 'terminal' | 'retriable-request' | 'retryable';
+export type FailureClass =
+  | 'infrastructure'
+  /** Transactions got into each other's way: deadlock, serialization failure, lock timeout. */
+  | 'contention'
+  | 'fenced'
+  | 'terminal'
+  | 'retriable-request'
+  | 'retryable';
 
 /** What becomes of a delivery whose attempt failed. */
 export type Decision =
@@ -25,8 +32,8 @@ export interface FailureFacts {
   /** Attempts that may fail in all. */
   readonly attempts: number;
   readonly onExhausted: 'dead-letter' | 'block' | undefined;
-  /** An exception filter has taken the counting over and wants another try. */
-  readonly retriedByFilter: boolean;
+  /** What an exception filter that has taken the counting over wants. */
+  readonly filtered: 'retry' | 'answer' | undefined;
   /** A dead letter has somewhere to go: the ledger, or a dead-letter topic. */
   readonly hasPlaceForDead: boolean;
 }
@@ -34,12 +41,13 @@ export interface FailureFacts {
 /** The one table of what follows a failure. Pure. */
 export function decide(facts: FailureFacts): Decision {
   const { failureClass, kind } = facts;
-  if (failureClass === 'infrastructure') return 'hold';
+  if (failureClass === 'infrastructure' || failureClass === 'contention') return 'hold';
   if (failureClass === 'fenced') return 'refence';
   if (kind === 'request') {
-    return failureClass === 'retriable-request' && facts.failures < facts.attempts ? 'retry' : 'answer';
+    if (failureClass !== 'retriable-request') return 'answer';
+    return facts.filtered ?? (facts.failures < facts.attempts ? 'retry' : 'answer');
   }
-  if (facts.retriedByFilter) return 'retry';
+  if (facts.filtered === 'retry') return 'retry';
   if (failureClass === 'terminal') return facts.hasPlaceForDead ? 'dead-letter' : 'skip';
   if (facts.failures < facts.attempts) return 'retry';
   const onExhausted = facts.onExhausted ?? (facts.hasPlaceForDead ? 'dead-letter' : 'block');

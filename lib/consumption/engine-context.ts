@@ -50,8 +50,8 @@ export interface EnginePorts {
   readonly clock: Clock;
   readonly log: Log;
   readonly publish: ReplyPublisher;
-  /** The handlers of a record, at least one. */
-  route(record: KafkaRecord): readonly Route[];
+  /** The handlers of a record, at least one. A promise, which never rejects, only where the record itself has to say. */
+  route(record: KafkaRecord): readonly Route[] | Promise<readonly Route[]>;
   classify(error: unknown): FailureClass;
   /** The error reply for a failure that no exception filter has seen. */
   errorReply(error: unknown): EncodedReply;

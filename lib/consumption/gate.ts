@@ -21,9 +21,18 @@ export class Gate {
     return this.closed === undefined;
   }
 
-  /** Resolves at once while the gate is open. */
-  opened(): Promise<void> {
-    return this.closed?.promise ?? Promise.resolve();
+  /** Resolves at once while the gate is open, else when it opens or `signal` aborts. */
+  opened(signal?: AbortSignal): Promise<void> {
+    const { closed } = this;
+    if (!closed || signal?.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      signal?.addEventListener('abort', done, { once: true });
+      void closed.promise.then(done);
+    });
   }
 
   /** Closes until `probe` resolves. A gate that is closed already stays so; its first probe decides. */

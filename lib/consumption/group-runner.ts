@@ -20,6 +20,8 @@ export interface GroupFailure {
 
 /** A group goes on at least until its handlers took so many times as long as its commit. */
 const HANDLERS_PER_COMMIT = 8;
+const FIRST_SOLO = 64;
+const LAST_SOLO = 8_192;
 /** Weight of the newest value in a moving average. */
 const WEIGHT = 1 / 4;
 
@@ -28,6 +30,9 @@ export class GroupRunner {
   /** Moving averages in milliseconds: of a handler's run, and of a group's commit. */
   private handlerMillis = 0;
   private commitMillis = 0;
+  /** Groups still to be run one by one after transactions got into each other's way, and how many the next time. */
+  private solo = 0;
+  private nextSolo = FIRST_SOLO;
   private giveUp: ((error: unknown) => void) | undefined;
   private stopping: unknown;
 
@@ -35,11 +40,13 @@ export class GroupRunner {
    * @param settle called for each delivery that is done, in order: at once if nothing is enlisted for it, else after
    *   the commit, with what follows the commit.
    * @param mayGoOn asked between handlers; `false` closes the group early.
+   * @param began called before each run of a handler.
    */
   constructor(
     private readonly context: EngineContext,
     private readonly settle: (attempt: Attempt, afterwards: Promise<void> | undefined) => void,
     private readonly mayGoOn: () => boolean,
+    private readonly began: (delivery: Delivery) => void,
   ) {}
 
   /** How many deliveries the next group may hold, going by how long handlers took. */
@@ -56,6 +63,15 @@ export class GroupRunner {
     return Math.max(maxMillis, Math.min(stretchedMillis, this.commitMillis * HANDLERS_PER_COMMIT));
   }
 
+  /**
+   * A group deadlocked with another. The longer transactions hold their rows, the likelier that is, and each time costs
+   * Postgres's `deadlock_timeout`: for a while records run one by one, for longer each time.
+   */
+  keepApart(): void {
+    this.solo = this.nextSolo;
+    this.nextSolo = Math.min(this.nextSolo * 2, LAST_SOLO);
+  }
+
   /** Aborts what runs; nothing is committed from now on. */
   stop(reason: StaleMemberError): void {
     this.stopping = reason;
@@ -64,12 +80,15 @@ export class GroupRunner {
 
   /**
    * Resolves with the failure that undid the group, or that its last delivery ended in while those before it were
-   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`.
+   * committed; with `undefined` if all that ran is done. Not all need have run: the group closes at `maxMillis`, and
+   * none do once `ending` aborts.
    */
-  async run(deliveries: readonly Delivery[]): Promise<GroupFailure | undefined> {
+  async run(deliveries: readonly Delivery[], ending: AbortSignal): Promise<GroupFailure | undefined> {
     const { slots } = this.context;
-    await slots.acquire();
+    if (!(await slots.acquire(ending))) return undefined;
+    if (this.solo > 0) this.solo--;
     try {
+      if (!this.mayGoOn()) return undefined;
       return await this.runInSlot(new Group(deliveries, this.context));
     } finally {
       slots.release();
@@ -103,7 +122,9 @@ export class GroupRunner {
     }
     // The first run holds the beginning of the transaction too: it says little where there are others.
     const sample = runs > 1 ? (elapsed - first) / (runs - 1) : first;
-    if (group.deliveries.length > 1) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
+    // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
+    const tells = group.deliveries.length > 1 || sample < this.handlerMillis;
+    if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
     return (await this.commit(group, done)) ?? own;
   }
 
@@ -151,6 +172,7 @@ export class GroupRunner {
         const error = new HandlerTimeoutError(handler.name, options.handlerTimeout);
         timer = clock.setTimeout(() => this.giveUp?.(error), options.handlerTimeout);
       }
+      this.began(attempt.delivery);
       handler.run(attempt).then(finish, (error: unknown) => finish({ failed: true, error }));
     });
   }

@@ -56,6 +56,7 @@ export interface GroupHost {
 /** Consecutive deliveries of one partition that share the fate of what is enlisted. */
 export class Group {
   private resource: GroupResource | undefined;
+  private first: Attempt | undefined;
 
   /** @param deliveries all candidates, in order; the group may be closed before the last ones ran. */
   constructor(
@@ -73,7 +74,13 @@ export class Group {
    */
   enlist<R extends GroupResource>(attempt: Attempt, create: (group: Group) => R): R {
     this.resource ??= create(this);
+    this.first ??= attempt;
     attempt.resource = this.resource;
     return this.resource as R;
+  }
+
+  /** The first attempt that was enlisted: a failure of it undoes nothing but itself. */
+  get firstEnlisted(): Attempt | undefined {
+    return this.first;
   }
 }

@@ -2,15 +2,19 @@ import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { describeError } from '../errors/describe-error.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { sleep } from '../runtime/clock.js';
+import { unlessAborted } from '../runtime/unless-aborted.js';
 import type { Attempt, Delivery } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
 import type { EngineContext } from './engine-context.js';
 import { GroupRunner, type GroupFailure } from './group-runner.js';
 import type { Ending } from './group.js';
 import { OffsetTracker } from './offset-tracker.js';
+import { PartitionPause } from './partition-pause.js';
 import { RecordQueue } from './record-queue.js';
 import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { Settlements } from './settlements.js';
 
 /**
  * - `running`: takes records and works on them.
@@ -32,18 +36,27 @@ export class PartitionProcessor {
   /** Ends waits when the partition goes away. */
   private readonly ending = new AbortController();
   private working: Promise<void> | undefined;
-  private readonly settling = new Set<Promise<void>>();
-  private paused = false;
+  private readonly settlements: Settlements;
+  /** Where others have the work on this partition rest. */
+  readonly pause: PartitionPause;
 
+  /** @param reached above every record that a handler was called for in this process. */
   constructor(
     readonly partition: AssignedPartition,
     private readonly context: EngineContext,
+    public reached: bigint,
   ) {
+    this.pause = new PartitionPause(partition, context);
     this.tracker = new OffsetTracker(partition.startOffset);
+    this.settlements = new Settlements(this.tracker, context.log, () => {
+      context.completed();
+      this.balance();
+    });
     this.runner = new GroupRunner(
       context,
-      (attempt, afterwards) => this.settle(attempt, afterwards),
-      () => this.state === 'running',
+      (attempt, afterwards) => this.settlements.settle(attempt, afterwards),
+      () => this.state === 'running' && !this.pause.released,
+      (delivery) => this.began(delivery),
     );
   }
 
@@ -63,14 +76,16 @@ export class PartitionProcessor {
   async drain(): Promise<void> {
     if (this.state === 'running') this.state = 'draining';
     this.ending.abort();
+    this.pause.end();
     await this.working;
-    await Promise.all(this.settling);
+    await this.settlements.idle();
   }
 
   /** Aborts what runs and rolls it back. Resolves when nothing is left but what a handler refuses to end. */
   async stop(): Promise<void> {
     this.state = 'stopped';
     this.ending.abort();
+    this.pause.end();
     this.runner.stop(
       new StaleMemberError(`${partitionName(this.partition)} is no longer assigned to this consumer`),
     );
@@ -79,29 +94,34 @@ export class PartitionProcessor {
 
   private async work(): Promise<void> {
     while (this.state === 'running' && this.queue.length > 0) {
-      await this.context.gate.opened();
+      await this.context.gate.opened(this.ending.signal);
       if (this.state !== 'running') break;
-      await this.process(this.take());
+      if (this.pause.released) await this.pause.released;
+      else await this.process(await this.take());
       this.balance();
     }
     this.working = undefined;
   }
 
   /** The next deliveries that may share a group; fewer where handlers are slow. */
-  private take(): Delivery[] {
+  private async take(): Promise<Delivery[]> {
     const deliveries: Delivery[] = [];
     for (const record of this.queue.take(this.runner.fitting)) {
-      const routes = this.context.route(record);
+      const found = this.context.route(record);
+      const routes = isPromise(found) ? await unlessAborted(found, this.ending.signal) : found;
+      if (!routes) return [];
+      const seenBefore = record.offset < this.reached;
       this.tracker.add(record.offset, routes.length);
       for (const { handler, kind } of routes) {
-        const { partition } = this;
         deliveries.push({
           record,
-          partition,
+          partition: this.partition,
           handler,
           kind,
           failures: 0,
           firstFailure: undefined,
+          runs: 0,
+          seenBefore,
           settled: false,
         });
       }
@@ -115,7 +135,11 @@ export class PartitionProcessor {
     let rest = deliveries;
     let interruptions = 0;
     while (this.state === 'running' && rest.length > 0) {
-      const failure = await this.runner.run(groupable(rest, alone));
+      if (this.pause.released) {
+        await this.pause.released;
+        continue;
+      }
+      const failure = await this.runner.run(groupable(rest, alone), this.ending.signal);
       rest = rest.filter(({ settled }) => !settled);
       if (!failure) {
         interruptions = 0;
@@ -125,6 +149,10 @@ export class PartitionProcessor {
       const failureClass = this.context.classify(failure.error);
       if (failureClass === 'infrastructure') {
         await this.hold(failure, ++interruptions);
+      } else if (failureClass === 'contention') {
+        if (failure.undone.length > 1) this.runner.keepApart();
+        for (const delivery of failure.undone) alone.add(delivery);
+        await this.wait(retryDelay(PROBE_BACKOFF, ++interruptions, this.context.clock));
       } else if (failureClass === 'fenced') {
         await this.confirmMembership(++interruptions);
       } else if (failure.undone.length > 1) {
@@ -140,9 +168,13 @@ export class PartitionProcessor {
   /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
   private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
     const { resource } = attempt;
-    if (!resource) return this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
-    this.context.gate.close(describeError(error), () => resource.probe());
-    await this.context.gate.opened();
+    if (resource) {
+      this.context.gate.close(describeError(error), () => resource.probe());
+      await this.context.gate.opened(this.ending.signal);
+      if (round === 1) return;
+      // The resource says that all is well, and still it fails: something else that the handler needs is down.
+    }
+    await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
   }
 
   /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
@@ -173,7 +205,7 @@ export class PartitionProcessor {
       failures: delivery.failures,
       attempts: options.retry.attempts,
       onExhausted: options.onExhausted,
-      retriedByFilter: attempt.retriedByFilter,
+      filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
@@ -198,7 +230,7 @@ export class PartitionProcessor {
       }
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
-        return this.settle(attempt, undefined);
+        return this.settlements.settle(attempt, undefined);
       case 'hold':
       case 'refence':
         throw new Error(`A delivery cannot be concluded by "${decision}"`);
@@ -212,7 +244,7 @@ export class PartitionProcessor {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
-        return this.settle(attempt, after?.());
+        return this.settlements.settle(attempt, after?.());
       } catch (error) {
         if (round === 1) {
           this.context.log.warn(
@@ -225,52 +257,17 @@ export class PartitionProcessor {
     }
   }
 
-  /** The delivery is done; its offset moves when its replies and what follows the commit are acknowledged. */
-  private settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
-    const { delivery } = attempt;
-    delivery.settled = true;
-    attempt.release();
-    if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(delivery);
-    const settlement = this.acknowledged(attempt, afterwards).then((acknowledged) => {
-      if (acknowledged) this.complete(delivery);
-      this.settling.delete(settlement);
-      this.balance();
-    });
-    this.settling.add(settlement);
-  }
-
-  private complete(delivery: Delivery): void {
-    this.tracker.complete(delivery.record.offset);
-    this.context.completed();
-  }
-
-  private async acknowledged(attempt: Attempt, afterwards: Promise<void> | undefined): Promise<boolean> {
-    try {
-      await afterwards;
-    } catch (error) {
-      this.context.log.debug(`offset ${attempt.delivery.record.offset} stays open: ${describeError(error)}`);
-      return false;
-    }
-    await attempt.streaming;
-    return (await Promise.all(attempt.published)).every(Boolean);
+  private began(delivery: Delivery): void {
+    delivery.runs++;
+    if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 
   private wait(milliseconds: number): Promise<void> {
     return sleep(this.context.clock, milliseconds, this.ending.signal);
   }
 
-  /** Stops fetching above the bound, goes on below half of it. */
   private balance(): void {
-    if (this.state !== 'running') return;
-    const { maxHeldRecords, maxHeldBytes } = this.context.options;
-    const held = this.queue.length + this.tracker.size;
-    if (!this.paused && (held >= maxHeldRecords || this.queue.bytes >= maxHeldBytes)) {
-      this.paused = true;
-      this.context.pause(this.partition);
-    } else if (this.paused && held <= maxHeldRecords / 2 && this.queue.bytes <= maxHeldBytes / 2) {
-      this.paused = false;
-      this.context.resume(this.partition);
-    }
+    if (this.state === 'running') this.pause.balance(this.queue.length + this.tracker.size, this.queue.bytes);
   }
 }
 

@@ -7,7 +7,12 @@ import type {
 } from '../driver/driver.js';
 import { describeError } from '../errors/describe-error.js';
 import { StaleMemberError } from '../errors/errors.js';
-import { partitionName, type KafkaRecord, type PartitionOffset } from '../messages/record.js';
+import {
+  partitionName,
+  type KafkaRecord,
+  type PartitionOffset,
+  type TopicPartition,
+} from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
@@ -25,8 +30,12 @@ export interface RecordConsumerListener {
  */
 export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
-  /** What the broker has stored, by partition name. */
-  private readonly committed = new Map<string, bigint>();
+  /** What the broker has stored, by assignment: the next one of a partition starts anew. */
+  private readonly committed = new WeakMap<PartitionProcessor, bigint>();
+  /** Above what handlers were called for, by topic id and partition; outlives assignments. */
+  private readonly reached = new Map<string, bigint>();
+  /** End what they are doing; others took their partitions over at a seek. */
+  private readonly superseded = new Set<PartitionProcessor>();
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
@@ -61,29 +70,83 @@ export class RecordConsumer implements ConsumerListener {
   async stop(): Promise<void> {
     this.closing = true;
     this.context.clock.clearTimeout(this.commitTimer);
-    this.context.gate.stop();
-    await this.consumer.stop();
+    try {
+      await this.consumer.stop();
+    } finally {
+      this.context.gate.stop();
+    }
   }
 
+  /**
+   * Has no handler called for a partition, and nothing fetched of it, until `resume`. The run under way goes on. Ends
+   * with the assignment. Several holders may pause a partition; it rests until each has resumed it.
+   */
+  pause(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.hold(holder);
+  }
+
+  resume(partition: TopicPartition, holder: unknown): void {
+    this.processors.get(partitionName(partition))?.pause.release(holder);
+  }
+
+  /**
+   * Reading of a partition goes on at `offset`: the handler that runs ends, what was fetched and not begun is forgotten,
+   * and so is a record that is being retried. To be followed by the seek itself.
+   */
+  restartAt(offset: bigint, partition: TopicPartition): void {
+    const name = partitionName(partition);
+    const old = this.processors.get(name);
+    if (!old) return;
+    const processor = new PartitionProcessor(
+      { ...old.partition, startOffset: offset },
+      this.context,
+      old.reached,
+    );
+    processor.pause.takeOver(old.pause);
+    // One at a time: what is read from there on waits for the end of what runs.
+    processor.pause.hold(old);
+    this.processors.set(name, processor);
+    // Lower than what is stored, perhaps: that is what a seek says.
+    this.committed.set(name, -1n);
+    this.superseded.add(old);
+    void old.drain().then(() => {
+      this.superseded.delete(old);
+      processor.pause.release(old);
+    });
+  }
+
+  /** The partitions held now. */
+  get partitions(): AssignedPartition[] {
+    return [...this.processors.values()].map(({ partition }) => partition);
+  }
+
+  /**
+   * Stores where each partition starts before anything is read: of a group that begins at the end of a topic, a crash
+   * before its first commit would otherwise skip what came in the meantime.
+   */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
-    for (const partition of partitions) {
-      const name = partitionName(partition);
-      this.processors.set(name, new PartitionProcessor(partition, this.context));
-      this.committed.set(name, partition.startOffset);
-    }
+    const assigned = partitions.map((partition) => {
+      const reached = this.reached.get(identity(partition)) ?? 0n;
+      return new PartitionProcessor(partition, this.context, reached);
+    });
+    for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
+    await this.commit(assigned);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
     const leaving = partitions.flatMap((partition) => this.processors.get(partitionName(partition)) ?? []);
+    const names = new Set(partitions.map(partitionName));
+    const ending = [...this.superseded].filter(({ partition }) => names.has(partitionName(partition)));
     if (reason === 'revoked') {
-      await this.drain(leaving);
+      await this.drain([...leaving, ...ending]);
       await this.commit(leaving);
     }
-    await Promise.all(leaving.map((processor) => processor.stop()));
+    await Promise.all([...leaving, ...ending].map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
+      this.reached.set(identity(processor.partition), processor.reached);
+      // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
-      this.committed.delete(name);
     }
   }
 
@@ -132,21 +195,28 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   private async commitNow(processors: readonly PartitionProcessor[]): Promise<void> {
-    const offsets: PartitionOffset[] = [];
     this.completedSinceCommit = 0;
-    for (const { partition, position } of processors) {
-      const stored = this.committed.get(partitionName(partition));
-      if (stored === undefined || position <= stored) continue;
-      offsets.push({ topic: partition.topic, partition: partition.partition, offset: position });
+    const due = new Map<PartitionProcessor, PartitionOffset>();
+    for (const processor of processors) {
+      const { partition, position } = processor;
+      // Its turn may come when the assignment is over: what it says then is not about the next one.
+      if (this.processors.get(partitionName(partition)) !== processor) continue;
+      if (position <= (this.committed.get(processor) ?? -1n)) continue;
+      due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }
-    if (offsets.length === 0) return;
+    if (due.size === 0) return;
     try {
-      await this.consumer.commit(offsets);
-      for (const offset of offsets) this.committed.set(partitionName(offset), offset.offset);
+      await this.consumer.commit([...due.values()]);
+      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))
         this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
     }
   }
+}
+
+/** A topic made anew under the same name starts anew. */
+function identity({ topicId, partition }: AssignedPartition): string {
+  return `${topicId} ${partition}`;
 }

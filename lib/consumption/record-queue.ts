@@ -34,6 +34,8 @@ export class RecordQueue {
   }
 }
 
-function sizeOf({ key, value }: KafkaRecord): number {
-  return (key?.length ?? 0) + (value?.length ?? 0);
+function sizeOf({ key, value, headers }: KafkaRecord): number {
+  let size = (key?.length ?? 0) + (value?.length ?? 0);
+  for (const [name, content] of headers) size += name.length + (content?.length ?? 0);
+  return size;
 }

@@ -2,7 +2,7 @@
  * The port to a Kafka client. NOT A PUBLIC API: it follows the needs of this library and changes without notice.
  *
  * A driver moves bytes and keeps the group protocol; it knows nothing of handlers, retries or Nest. Each
- * implementation passes `test/contract/driver.contract.ts` unchanged.
+ * implementation passes `testing/contract/driver.contract.ts` unchanged.
  */
 import type {
   KafkaRecord,

@@ -1,6 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { OutsideHandlerError } from '../errors/errors.js';
+import { InvalidRecordError, OutsideHandlerError } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
+import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
+import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
@@ -49,8 +51,17 @@ export class DurableExecution {
    */
   async emit(topic: string, message: unknown): Promise<void> {
     const { outbox } = this.run('emit');
+    // Once committed it has to be produced: what no broker takes is refused while the handler can still be told.
+    if (!isTopicName(topic)) {
+      throw new InvalidRecordError(
+        `emit() was given "${String(topic).slice(0, 60)}" for a topic: names have 1 to 249 letters, digits, dots, ` +
+          'dashes and underscores',
+      );
+    }
     const { key, value, headers, partition } = encodeMessage(message);
-    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers });
+    // Headers that are passed on from the handler's own message must not make two records one.
+    const own = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
+    outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers: own });
   }
 
   private run(member: string): DurableRun {

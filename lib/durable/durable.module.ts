@@ -26,7 +26,12 @@ import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
 import { DurableLedger } from './durable-ledger.js';
 import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
-import { DurableProbeController, DurableStartupProbe } from './durable-startup.probe.js';
+import {
+  aimProbe,
+  createProbeController,
+  DurableStartupProbe,
+  isProbeController,
+} from './durable-startup.probe.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
   DURABLE_OPTIONS,
@@ -78,8 +83,13 @@ export class DurableModule
           'its providers are global.',
       );
     }
-    const global = imported.some(({ controllers }) => controllers.has(DurableProbeController));
-    expectDistinctNames(modules, global);
+    const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
+    expectDistinctNames(modules, probe !== undefined);
+    if (!probe) return;
+    // Each server registers its handlers right after it is announced here.
+    modules.getRpcTargetRegistry().subscribe((server: unknown) => {
+      if (server instanceof ServerKafka) aimProbe(probe, server);
+    });
   }
 
   /** @throws InvalidOptionError */
@@ -88,7 +98,8 @@ export class DurableModule
   }
 
   static forRootAsync(options: DurableModuleAsyncOptions): DynamicModule {
-    return { ...assemble(asyncOptions(options), options.global), imports: options.imports ?? [] };
+    const { global = true, imports = [] } = options;
+    return { ...assemble(asyncOptions(options, global), global), imports };
   }
 
   async onApplicationBootstrap(): Promise<void> {
@@ -152,7 +163,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     module: DurableModule,
     global: true,
     providers,
-    controllers: global ? [DurableProbeController] : [],
+    controllers: global ? [createProbeController()] : [],
     exports: [
       DurableExecution,
       DurableInterceptor,
@@ -206,15 +217,25 @@ function createKeeper(options: DurableModuleOptions, core: DurableCore, outlet: 
   return new LedgerKeeper(ledger.care, dispatcher, () => outlet.producer, { retention }, clock, log);
 }
 
-function asyncOptions({ useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions): Provider[] {
+function asyncOptions(
+  { useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions,
+  global: boolean,
+): Provider[] {
+  const checkedLate = (options: DurableModuleOptions) => {
+    if ((options.global ?? global) === global) return checked(options);
+    throw new InvalidOptionError(
+      'DurableModule.global',
+      `is ${options.global} from a factory, which comes too late: give it to forRootAsync() itself`,
+    );
+  };
   if (useFactory) {
-    const factory = async (...args: never[]) => checked(await useFactory(...args));
+    const factory = async (...args: never[]) => checkedLate(await useFactory(...args));
     return [{ provide: DURABLE_OPTIONS, useFactory: factory, inject: (inject ?? []) as never[] }];
   }
   const source = useExisting ?? useClass;
   if (!source)
     throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
-  const factory = async (from: DurableOptionsFactory) => checked(await from.createDurableOptions());
+  const factory = async (from: DurableOptionsFactory) => checkedLate(await from.createDurableOptions());
   const provider: Provider = { provide: DURABLE_OPTIONS, useFactory: factory, inject: [source] };
   return useClass ? [useClass, provider] : [provider];
 }

@@ -171,6 +171,7 @@ export class GroupEnlistment implements GroupResource {
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
     const { client } = this.executions.transaction;
     const key = describeKey(execution.claim.key);
+    attempt.key = key;
     this.note(work, attempt);
     const run: HandlerRun = { kind: 'handler', key, attempt: attempt.number, client, outbox: [], open: true };
     this.runs.set(attempt, { run, lane: work.lane });

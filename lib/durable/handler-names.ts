@@ -5,7 +5,7 @@ import { handlerOf, isMarked, type DurableHandler } from './durable-metadata.acc
 
 /** Where Nest's pattern decorators write; its index does not export the names. */
 const PATTERN_METADATA = 'microservices:pattern';
-const TRANSPORT_METADATA = 'microservices:transport';
+export const TRANSPORT_METADATA = 'microservices:transport';
 
 interface Claimant {
   readonly controller: Function;
@@ -69,6 +69,7 @@ function methodsOf(controller: Function): Function[] {
 
 function isKafkaHandler(method: Function): boolean {
   if (!Reflect.hasMetadata(PATTERN_METADATA, method)) return false;
-  const transport = Reflect.getMetadata(TRANSPORT_METADATA, method) as Transport | undefined;
-  return transport === undefined || transport === Transport.KAFKA;
+  const transport = Reflect.getMetadata(TRANSPORT_METADATA, method) as Transport | symbol | undefined;
+  // A symbol may be the name of one of several Kafka servers.
+  return transport === undefined || transport === Transport.KAFKA || typeof transport === 'symbol';
 }

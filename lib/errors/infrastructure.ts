@@ -31,11 +31,33 @@ const CODELESS_MESSAGE =
 /**
  * Whether `error`, or what caused it, says that Kafka or Postgres cannot be reached or cannot work now. Such a failure
  * is nobody's fault: it is retried without counting an attempt. Safe on any thrown value, also on hostile ones.
+ *
+ * For errors of connections to Kafka and Postgres: a refused socket counts.
  */
 export function isInfrastructureError(error: unknown): boolean {
+  return someCause(error, (cause) => saysInfrastructure(cause) || hasSocketCode(cause));
+}
+
+/**
+ * The same for what a handler threw. A refused socket says nothing there: it may be anybody's, and a handler whose
+ * partner is down has failed.
+ */
+export function isInfrastructureFailure(error: unknown): boolean {
+  return someCause(error, saysInfrastructure);
+}
+
+/** SQLSTATEs of transactions that got into each other's way. */
+const CONTENTION: ReadonlySet<unknown> = new Set(['40001', '40P01', '55P03']);
+
+/** Whether running the same transaction again, perhaps by itself, is all that is needed. */
+export function isContention(error: unknown): boolean {
+  return someCause(error, (cause) => CONTENTION.has(read(cause, 'code')));
+}
+
+function someCause(error: unknown, test: (cause: object) => boolean): boolean {
   let current = error;
   for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {
-    if (saysInfrastructure(current)) return true;
+    if (test(current)) return true;
     current = read(current, 'cause');
   }
   return false;
@@ -50,10 +72,15 @@ function saysInfrastructure(error: object): boolean {
   const code = read(error, 'code');
   if (typeof code === 'string') {
     // By code and not by class alone: two copies of this package may be loaded.
-    return OWN_CODES.has(code) || SOCKET_CODES.has(code) || SQLSTATE.test(code);
+    return OWN_CODES.has(code) || SQLSTATE.test(code);
   }
   const message = read(error, 'message');
   return typeof message === 'string' && CODELESS_MESSAGE.test(message);
+}
+
+function hasSocketCode(error: object): boolean {
+  const code = read(error, 'code');
+  return typeof code === 'string' && SOCKET_CODES.has(code);
 }
 
 function read(target: object, property: string): unknown {

@@ -76,14 +76,16 @@ export class OutboxDispatcher {
     }
   }
 
-  /** The stable id goes out with the record, so that a durable consumer drops what was produced twice. */
+  /**
+   * The stable id goes out with the record, so that a durable consumer drops what was produced twice. A dead letter
+   * keeps the ids of the record that it is about: they are as stable.
+   */
   private outgoing({ id, topic, partition, key, value, headers }: OutboxRecord): OutgoingRecord {
-    const own: RecordHeader[] = [[MESSAGE_ID_HEADER, Buffer.from(id)]];
-    const { keyHeader } = this;
-    if (keyHeader !== false && !headers.some(([name]) => name === keyHeader)) {
-      own.push([keyHeader, Buffer.from(id)]);
-    }
-    const others = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
-    return { topic, partition: partition ?? undefined, key, value, headers: [...others, ...own] };
+    const has = (name: string) => headers.some(([other]) => other === name);
+    const ids = [MESSAGE_ID_HEADER, this.keyHeader].filter(
+      (name) => name !== false && !has(name),
+    ) as string[];
+    const own = ids.map((name): RecordHeader => [name, Buffer.from(id)]);
+    return { topic, partition: partition ?? undefined, key, value, headers: [...headers, ...own] };
   }
 }

@@ -121,15 +121,11 @@ export class LedgerPool {
   }
 
   async readServerFacts(): Promise<ServerFacts> {
-    const rows = await this.run(
-      {
-        text: `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as read_only,
-          current_setting('server_encoding') as encoding, current_setting('synchronous_commit') as synchronous_commit,
-          current_setting('application_name') as application_name`,
-      },
-      [],
-    );
-    const row = rows[0]!;
+    const row = await this.use(async (session) => {
+      const [facts] = await session.run(SERVER_FACTS);
+      if (facts!['read_only'] === 't') session.noteReadOnly();
+      return facts!;
+    });
     this.noteSynchronousCommit(row['synchronous_commit']);
     // Successors recognize a frozen predecessor by its application name.
     this.nameTransactions = row['application_name'] === '';
@@ -156,6 +152,12 @@ export class LedgerPool {
     this.log.warn(`An idle connection to Postgres at ${this.target} broke: ${error.message}`);
   };
 }
+
+const SERVER_FACTS: Statement = {
+  text: `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as read_only,
+    current_setting('server_encoding') as encoding, current_setting('synchronous_commit') as synchronous_commit,
+    current_setting('application_name') as application_name`,
+};
 
 export const COMMIT: Call = [{ text: 'commit' }];
 

@@ -118,7 +118,12 @@ export class PostgresLedger implements Ledger {
   private async openNow(): Promise<void> {
     const { connection, schema, applicationName, clock, log } = this.options;
     const owned = !isPool(connection);
-    const pool = new LedgerPool(owned ? new Pool(connection) : connection, owned, applicationName, log);
+    const pool = new LedgerPool(
+      owned ? new Pool({ allowExitOnIdle: true, ...connection }) : connection,
+      owned,
+      applicationName,
+      log,
+    );
     try {
       const { readOnly, encoding } = await pool.readServerFacts();
       if (readOnly) throw new LedgerUnreachableError(readOnlyMessage(pool.target));

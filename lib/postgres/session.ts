@@ -1,5 +1,5 @@
 import type { PoolClient, QueryResult } from 'pg';
-import { isConnectionLoss } from './ledger-connection-error.js';
+import { isConnectionLoss, sqlState } from './ledger-connection-error.js';
 import type { Parameter } from './parameters.js';
 import { ledgerTypes, type Row } from './result-types.js';
 import type { Statement } from './statements.js';
@@ -21,12 +21,16 @@ export interface BatchResult {
   readonly lastSent: boolean;
 }
 
+/** SQLSTATE of a write that was refused. */
+const READ_ONLY = '25006';
+
 /**
  * One connection while it is checked out of the pool. Notices when it breaks, and never goes back to the pool broken or
  * inside a transaction.
  */
 export class Session {
   private lost = false;
+  private readOnly = false;
   private released = false;
 
   constructor(
@@ -46,6 +50,15 @@ export class Session {
   /** Has `error` tell whether the connection is gone, for queries that did not run through this session. */
   note(error: unknown): void {
     if (isConnectionLoss(error)) this.lost = true;
+    if (sqlState(error) === READ_ONLY) this.noteReadOnly();
+  }
+
+  /**
+   * The connection takes no writes. It goes no further than its release: what made it so may be a default that it keeps
+   * for life, and behind one address another server may be the primary by now.
+   */
+  noteReadOnly(): void {
+    this.readOnly = true;
   }
 
   async run(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
@@ -72,7 +85,7 @@ export class Session {
     this.client.off('error', this.onLoss);
     this.client.off('end', this.onLoss);
     const status = this.client.getTransactionStatus?.();
-    const unusable = this.lost || (status !== 'I' && status != null);
+    const unusable = this.lost || this.readOnly || (status !== 'I' && status != null);
     this.onRelease(this);
     this.client.release(unusable);
   }

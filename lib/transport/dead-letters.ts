@@ -3,6 +3,7 @@ import { deadLetterRecord } from '../consumption/dead-letter.js';
 import type { AfterCommit, Ending } from '../consumption/group.js';
 import type { DriverProducer } from '../driver/driver.js';
 import type { OutgoingRecord } from '../messages/record.js';
+import { produceLetter } from './produce-letter.js';
 import type { ResolvedOptions } from './resolve-options.js';
 
 /** The dead letters of one consumer group, as the option `deadLetter` wants them. */
@@ -31,7 +32,7 @@ export class DeadLetters {
   /** Publishes it at once: for handlers that nothing durable is enlisted for. Resolves when the broker has it. */
   readonly publish = async ({ delivery }: Attempt, ending: Ending): Promise<AfterCommit | undefined> => {
     const record = ending.state === 'dead' ? this.recordOf(delivery, ending) : undefined;
-    if (record) await this.producer.send(record);
+    if (record) await produceLetter(this.producer, record);
     return undefined;
   };
 }

@@ -1,7 +1,7 @@
 import { KafkaRetriableException } from '@nestjs/microservices';
 import type { FailureClass } from '../consumption/decision.js';
 import { FencedError, IdempotencyKeyError, KeyReusedError, StaleMemberError } from '../errors/errors.js';
-import { isInfrastructureError } from '../errors/infrastructure.js';
+import { isContention, isInfrastructureFailure } from '../errors/infrastructure.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 
 /** What a thrown thing is; safe on anything. */
@@ -10,7 +10,8 @@ export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof KafkaTerminalException) return 'terminal';
   if (error instanceof IdempotencyKeyError || error instanceof KeyReusedError) return 'terminal';
   if (error instanceof KafkaRetriableException) return 'retriable-request';
-  return isInfrastructureError(error) ? 'infrastructure' : 'retryable';
+  if (isContention(error)) return 'contention';
+  return isInfrastructureFailure(error) ? 'infrastructure' : 'retryable';
 }
 
 /** The `dlt-reason` of a terminal failure. */

@@ -2,6 +2,8 @@ import type { MessageHandler } from '@nestjs/microservices';
 import { InvalidPatternError } from '../errors/errors.js';
 import { isTopicName } from '../messages/topic-name.js';
 
+const MAX_REMEMBERED = 10_000;
+
 /** A handler as Nest registered it. */
 export interface RegisteredHandler {
   readonly pattern: string | RegExp;
@@ -47,6 +49,8 @@ export class HandlerRegistry {
   of(topic: string): readonly RegisteredHandler[] {
     let found = this.byTopic.get(topic);
     if (!found) {
+      // A deserializer may take patterns out of records: there is no end to those.
+      if (this.byTopic.size >= MAX_REMEMBERED) this.byTopic.clear();
       found = this.handlers.filter(({ pattern }) => matches(pattern, topic));
       this.byTopic.set(topic, found);
     }

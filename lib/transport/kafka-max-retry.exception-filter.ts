@@ -1,10 +1,12 @@
-import { Catch, Logger, type ArgumentsHost, type RpcExceptionFilter } from '@nestjs/common';
+import { Catch, Logger, type ArgumentsHost } from '@nestjs/common';
+import { BaseRpcExceptionFilter, KafkaRetriableException } from '@nestjs/microservices';
 import { BehaviorSubject, from, type Observable } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { describeError } from '../errors/describe-error.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import { partitionName } from '../messages/record.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
+import { classifyFailure } from './failure-classes.js';
 import { attemptOf, type KafkaDeliveryContext } from './kafka-delivery.context.js';
 import { onlyKnown, wholeNumber } from './option-checks.js';
 
@@ -25,12 +27,16 @@ export type SkipHandler = (message: ReturnType<KafkaDeliveryContext['getMessage'
  * Limits how often a record may fail: after `maxRetries` failures it is skipped, and the circuit opens, so that records
  * that fail meanwhile are skipped at once. Bind it with `@UseFilters(new KafkaMaxRetryExceptionFilter(5))`.
  *
- * Failures are counted per record and handler. A skipped record's offset moves like any other's, never past one that
- * is unfinished; under `DurableModule` what the handler wrote is rolled back and the ledger says `skipped`.
+ * Failures are counted per record and handler, by this process; those of the database or the broker are not. A skipped
+ * record's offset moves like any other's, never past one that is unfinished; under `DurableModule` what the handler
+ * wrote is rolled back and the ledger says `skipped`.
+ *
+ * The error of a request is its answer, as without the filter. Only a `KafkaRetriableException` is tried again, until
+ * `maxRetries`, and then it is the answer.
  */
 @Catch()
-export class KafkaMaxRetryExceptionFilter implements RpcExceptionFilter {
-  private readonly logger = new Logger(KafkaMaxRetryExceptionFilter.name);
+export class KafkaMaxRetryExceptionFilter extends BaseRpcExceptionFilter<unknown, void> {
+  private readonly log = new Logger(KafkaMaxRetryExceptionFilter.name);
   private readonly circuit = new BehaviorSubject<CircuitState>('closed');
   private readonly circuitResetTimeout: number;
   private readonly clock: Clock;
@@ -46,6 +52,7 @@ export class KafkaMaxRetryExceptionFilter implements RpcExceptionFilter {
     private readonly skipHandler?: SkipHandler,
     options: KafkaMaxRetryOptions = {},
   ) {
+    super();
     onlyKnown('KafkaMaxRetryExceptionFilter', options, ['circuitResetTimeout', 'clock']);
     wholeNumber('KafkaMaxRetryExceptionFilter.maxRetries', maxRetries, 1);
     if (skipHandler !== undefined && typeof skipHandler !== 'function') {
@@ -65,56 +72,60 @@ export class KafkaMaxRetryExceptionFilter implements RpcExceptionFilter {
     return this.circuit.value;
   }
 
-  catch(exception: unknown, host: ArgumentsHost): Observable<void> {
-    return from(this.decide(exception, host.switchToRpc().getContext<KafkaDeliveryContext>()));
-  }
-
-  /** Rejects with the exception to have the record tried again, resolves to have it skipped. */
-  private async decide(exception: unknown, context: KafkaDeliveryContext): Promise<void> {
+  override catch(exception: unknown, host: ArgumentsHost): Observable<void> {
+    const context = host.switchToRpc().getContext<KafkaDeliveryContext>();
     const attempt = attemptOf(context);
     if (!attempt) {
-      this.logger.warn(
+      this.log.warn(
         'KafkaMaxRetryExceptionFilter is bound to a handler of another transport, it passes errors on',
       );
-      throw exception;
     }
-    attempt.retriedByFilter = true;
+    const isAnswer = attempt?.delivery.kind === 'request' && !(exception instanceof KafkaRetriableException);
+    if (!attempt || isAnswer) return super.catch(exception, host);
+    return from(this.decide(exception, attempt, context));
+  }
+
+  /** Rejects with the exception to have the record tried again or answered, resolves to have it skipped. */
+  private async decide(exception: unknown, attempt: Attempt, context: KafkaDeliveryContext): Promise<void> {
+    const failureClass = classifyFailure(attempt.thrown ? attempt.thrown.error : exception);
+    if (failureClass === 'infrastructure' || failureClass === 'fenced') throw exception;
+    attempt.filtered = 'retry';
     // In a transaction that others share the handler runs again by itself before anything is counted.
     if (!attempt.isAlone) throw exception;
     this.closeInTime();
-    if (this.state === 'open') {
-      this.logger.warn(
-        `${where(attempt)} failed while the circuit is open and is skipped: ${describeError(exception)}`,
-      );
-      return;
-    }
     const failures = attempt.number;
-    if (failures < this.maxRetries) {
-      this.logger.log(
-        `${where(attempt)} failed ${failures} of ${this.maxRetries} times: ${describeError(exception)}`,
+    if (this.state === 'closed') {
+      const times = `${where(attempt)} failed ${failures} of ${this.maxRetries} times`;
+      if (failures < this.maxRetries) {
+        this.log.log(`${times}: ${describeError(exception)}`);
+        throw exception;
+      }
+      this.log.warn(`${times} and is given up: ${describeError(exception)}`);
+      await this.runSkipHandler(context, exception);
+      this.openedAt = this.clock.monotonic();
+      this.circuit.next('open');
+    } else {
+      this.log.warn(
+        `${where(attempt)} failed while the circuit is open and is given up: ${describeError(exception)}`,
       );
-      throw exception;
     }
-    this.logger.warn(
-      `${where(attempt)} failed ${failures} times and is skipped: ${describeError(exception)}`,
-    );
-    await this.runSkipHandler(context, exception);
-    this.openedAt = this.clock.monotonic();
-    this.circuit.next('open');
+    if (attempt.delivery.kind === 'event') return;
+    attempt.filtered = 'answer';
+    throw exception;
   }
 
   private async runSkipHandler(context: KafkaDeliveryContext, exception: unknown): Promise<void> {
     try {
       await this.skipHandler?.(context.getMessage());
     } catch (error) {
-      this.logger.error(`The skip handler failed, the record is tried again: ${describeError(error)}`);
+      this.log.error(`The skip handler failed, the record is tried again: ${describeError(error)}`);
       throw exception;
     }
   }
 
   private closeInTime(): void {
     if (this.state === 'closed' || this.clock.monotonic() - this.openedAt < this.circuitResetTimeout) return;
-    this.logger.log('The circuit is closed again');
+    this.log.log('The circuit is closed again');
     this.circuit.next('closed');
   }
 }

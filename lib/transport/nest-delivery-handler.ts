@@ -6,6 +6,7 @@ import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import type { ReplyEncoder } from './reply-encoder.js';
 import { ReplyWriter } from './reply-writer.js';
 import { deferred } from '../runtime/deferred.js';
+import { isPromise } from '../runtime/is-promise.js';
 
 /** What a handler is called with, made anew for each attempt. */
 export interface HandlerCall {
@@ -36,18 +37,16 @@ export class NestDeliveryHandler implements DeliveryHandler {
     let opened: HandlerCall;
     try {
       const call = this.ports.open(attempt);
-      opened = call instanceof Promise ? await call : call;
+      opened = isPromise(call) ? await call : call;
     } catch (cause) {
-      const error = new KafkaTerminalException('The record could not be deserialized', 'undecodable');
-      error.cause = cause;
-      return this.failure(attempt, error);
+      return this.failure(attempt, undecodable(cause));
     }
     const { data, context } = opened;
     return this.ports.hooked(context, async () => {
       try {
         const result: unknown = await this.callback(data, context);
         if (attempt.delivery.kind === 'request') return await this.answer(attempt, result);
-        if (isObservable(result)) await completed(result);
+        if (isObservable(result)) await completed(result, attempt);
         return succeeded;
       } catch (error) {
         return this.failure(attempt, error);
@@ -71,7 +70,7 @@ export class NestDeliveryHandler implements DeliveryHandler {
     const ended = deferred();
     return new Promise((resolve) => {
       let resolved = false;
-      result.subscribe({
+      const subscription = result.subscribe({
         next: (value) => {
           // Interceptors run when the stream is subscribed to: only now it is known whether the handler ran at all.
           if (attempt.replayed) return;
@@ -87,6 +86,7 @@ export class NestDeliveryHandler implements DeliveryHandler {
         },
         complete: () => void finish().then(resolve).then(ended.resolve),
       });
+      if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
     });
   }
 
@@ -110,8 +110,17 @@ function answerOf(error: unknown): unknown {
   return error;
 }
 
-function completed(stream: Observable<unknown>): Promise<void> {
+/** What a record that the user's deserializer refused fails with. */
+export function undecodable(cause: unknown): KafkaTerminalException {
+  const error = new KafkaTerminalException('The record could not be deserialized', 'undecodable');
+  error.cause = cause;
+  return error;
+}
+
+/** Resolves at the end of the stream. One that is given up is unsubscribed from. */
+function completed(stream: Observable<unknown>, attempt: Attempt): Promise<void> {
   return new Promise((resolve, reject) => {
-    stream.subscribe({ error: reject, complete: resolve });
+    const subscription = stream.subscribe({ error: reject, complete: resolve });
+    if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
   });
 }

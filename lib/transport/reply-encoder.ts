@@ -1,4 +1,5 @@
 import { encodeReply, type MessageSerializer, type ReplyPacket } from '../messages/packets.js';
+import { isPromise } from '../runtime/is-promise.js';
 import type { EncodedReply } from '../messages/reply.js';
 
 export type ReplyEncoder = (packet: ReplyPacket, index?: number) => EncodedReply | Promise<EncodedReply>;
@@ -14,7 +15,7 @@ export function replyEncoder(serializer: MessageSerializer | undefined): ReplyEn
     const plainly = () => encodeReply(packet, undefined, index);
     try {
       const encoded = encodeReply(packet, serializer, index);
-      return encoded instanceof Promise ? encoded.catch(plainly) : encoded;
+      return isPromise(encoded) ? Promise.resolve(encoded).catch(plainly) : encoded;
     } catch {
       return plainly();
     }

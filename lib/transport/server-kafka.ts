@@ -9,10 +9,11 @@ import {
 } from '@nestjs/microservices';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
-import { WrongCallOrderError } from '../errors/errors.js';
+import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
 import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
@@ -24,6 +25,7 @@ import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
+import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { isStartupProbe, runStartupProbe } from './startup-probe.js';
@@ -36,6 +38,15 @@ interface Connection {
   readonly consumer: DriverConsumer;
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
+  readonly calls: HandlerCalls;
+}
+
+/** From `listen` to the end of `close`. A server that listens again takes a new one. */
+interface Life {
+  /** Settles when starting has succeeded or failed. */
+  starting: Promise<void>;
+  connection?: Connection;
+  closing?: Promise<void>;
 }
 
 /**
@@ -56,7 +67,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly probes: MessageHandler[] = [];
-  private connection: Connection | undefined;
+  private life: Life | undefined;
 
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
@@ -83,41 +94,46 @@ export class ServerKafka
     this.messageHandlers.set(pattern as string, callback);
   }
 
-  /** Starts; calls back with an error, and nothing left open, if that is not possible. */
+  /**
+   * Starts; calls back with an error, and nothing left open, if that is not possible or `close` comes in between.
+   * Works again after `close`.
+   */
   async listen(callback: (error?: unknown) => void): Promise<void> {
+    if (this.life && !this.life.closing) {
+      return callback(new WrongCallOrderError('ServerKafka is listening already; close() it first'));
+    }
+    const life: Life = { starting: Promise.resolve() };
+    const predecessor = this.life?.closing;
+    this.life = life;
+    life.starting = this.start(life, predecessor);
     try {
-      await this.start();
+      await life.starting;
     } catch (error) {
-      await this.close();
-      callback(error);
-      return;
+      // What a close does to a start under way looks like trouble with the broker.
+      const reason = life.closing ? closedWhileStarting() : error;
+      await this.end(life);
+      return callback(reason);
     }
     callback();
   }
 
   /**
    * Lets handlers finish for at most `shutdownTimeout`, commits, leaves the group, disconnects. Idempotent; tolerates
-   * never-started.
+   * never-started, and ends a start that is under way.
    */
   async close(): Promise<void> {
-    const { connection } = this;
-    if (!connection) return;
-    this.connection = undefined;
-    const settled = [await settle(connection.records.stop())];
-    connection.replies.close();
-    settled.push(await settle(connection.producer.disconnect()));
-    for (const error of settled) if (error) this.logger.error(error);
+    if (this.life) await this.end(this.life);
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
-    return this.connection?.producer;
+    return this.life?.connection?.producer;
   }
 
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
-    const { driver, consumer, producer } = this.connected();
-    return [driver.native, consumer.native, producer.native] as T;
+    const { driver, calls, producer } = this.connected();
+    return [driver.native, calls.consumer, producer.native] as T;
   }
 
   /** As in Nest's Kafka strategy: use `status`. */
@@ -127,21 +143,41 @@ export class ServerKafka
     );
   }
 
-  private async start(): Promise<void> {
-    if (this.connection) throw new WrongCallOrderError('ServerKafka is listening already; close() it first');
+  private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
+    await predecessor;
     await this.runProbes();
-    const { driver, producer, records } = this.connect();
+    expectOpen(life);
+    const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
     producer.onStatus((status) => this._status$.next(status as KafkaStatus));
     await producer.connect();
+    expectOpen(life);
     if (resolved.provision) {
       const named = registry.patterns.filter((pattern) => typeof pattern === 'string');
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
+      expectOpen(life);
     }
     if (registry.patterns.length > 0) await records.start();
+    expectOpen(life);
   }
 
-  /** Puts the parts together; nothing is opened yet, and `close` finds all of them. */
+  /** Calls share one ending: whoever closes second must not go on before the first has finished. */
+  private end(life: Life): Promise<void> {
+    return (life.closing ??= this.release(life));
+  }
+
+  private async release({ connection, starting }: Life): Promise<void> {
+    if (connection) {
+      const { records, replies, producer } = connection;
+      const settled = [await settle(records.stop())];
+      replies.close();
+      settled.push(await settle(producer.disconnect()));
+      for (const error of settled) if (error) this.logger.error(error);
+    }
+    await settle(starting);
+  }
+
+  /** Puts the parts together; nothing is opened yet. */
   private connect(): Connection {
     const { resolved, groupId } = this;
     const driver = resolved.given.driver ?? this.createDriver();
@@ -153,9 +189,9 @@ export class ServerKafka
       fromBeginning: resolved.fromBeginning,
     });
     const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
-    const records = this.createRecordConsumer(consumer, producer, replies);
-    this.connection = { driver, producer, consumer, records, replies };
-    return this.connection;
+    const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
+    const records = this.createRecordConsumer(consumer, producer, replies, calls);
+    return { driver, producer, consumer, records, replies, calls };
   }
 
   /** The Kafka client to listen with. */
@@ -165,10 +201,15 @@ export class ServerKafka
     return createDefaultDriver({ ...given.client, clientId, brokers }, clock, logger);
   }
 
-  private createRecordConsumer(consumer: DriverConsumer, producer: DriverProducer, replies: ReplyPublisher) {
+  private createRecordConsumer(
+    consumer: DriverConsumer,
+    producer: DriverProducer,
+    replies: ReplyPublisher,
+    calls: HandlerCalls,
+  ): RecordConsumer {
     const { resolved, groupId } = this;
     const letters = new DeadLetters(resolved, groupId, producer);
-    const router = new RecordRouter(this.registry, this.handlerPorts(consumer, producer));
+    const router = new RecordRouter(this.registry, this.handlerPorts(calls), calls.patternOf);
     return new RecordConsumer(
       consumer,
       {
@@ -178,7 +219,7 @@ export class ServerKafka
         groupId,
         route: router.route,
         publish: replies.publish,
-        produce: (record) => producer.send(record),
+        produce: (record) => produceLetter(producer, record),
         classify: classifyFailure,
         reasonOf: terminalReason,
         errorReply: (error) => encodeReply({ err: error, isDisposed: true }) as EncodedReply,
@@ -190,11 +231,11 @@ export class ServerKafka
     );
   }
 
-  private handlerPorts(consumer: DriverConsumer, producer: DriverProducer): NestDeliveryHandlerPorts {
+  private handlerPorts({ open }: HandlerCalls): NestDeliveryHandlerPorts {
     const { resolved } = this;
     const { streamOffsetTimeout } = resolved;
     return {
-      open: new HandlerCalls(resolved, consumer, producer).open,
+      open,
       encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
@@ -216,7 +257,7 @@ export class ServerKafka
           this.onProcessingEndHook?.(this.transportId, context);
         }
       }) as unknown;
-      if (started instanceof Promise) started.catch(reject);
+      if (isPromise(started)) started.then(undefined, reject);
     });
   }
 
@@ -233,11 +274,19 @@ export class ServerKafka
   }
 
   private connected(): Connection {
-    if (this.connection) return this.connection;
+    if (this.life?.connection && !this.life.closing) return this.life.connection;
     throw new WrongCallOrderError(
       'Not listening. Call listen() or startAllMicroservices() before unwrapping the server',
     );
   }
+}
+
+function expectOpen({ closing }: Life): void {
+  if (closing) throw closedWhileStarting();
+}
+
+function closedWhileStarting(): ConnectionClosedError {
+  return new ConnectionClosedError('The server was closed while it was starting');
 }
 
 async function settle(work: Promise<unknown>): Promise<unknown> {

@@ -43,7 +43,7 @@ export class ChildProcess {
       {
         detached: true, // a group of its own: Ctrl-C reaches the supervisor only, which then ends it
         stdio: ['ignore', output, output, 'ipc'],
-        env: { ...process.env, NO_COLOR: '1', ...env },
+        env: { ...process.env, NO_COLOR: '1', KAFKAJS_NO_PARTITIONER_WARNING: '1', ...env },
       },
     );
     closeSync(output);
@@ -103,7 +103,8 @@ export class ChildProcess {
   /** A sentence about this process, followed by the last lines it printed. */
   describe(what: string): string {
     const lines = readFileSync(this.options.log, 'utf8').trimEnd().split('\n').slice(-15);
-    return `The ${this.name} ${what}. It printed last:\n${lines.map((line) => `  ${line}`).join('\n')}`;
+    const shown = lines.map((line) => `  ${line.slice(0, 300)}`.trimEnd());
+    return `The ${this.name} ${what}. It printed last:\n${shown.join('\n')}`;
   }
 }
 

@@ -70,7 +70,7 @@ export async function count(
     bookedTwice: ids.filter((id) => lines(id) > 1).length,
     lost: ids.filter((id) => lines(id) === 0).length,
     moneyCreated: total(differences.filter((difference) => difference > 0)),
-    moneyDestroyed: -total(differences.filter((difference) => difference < 0)),
+    moneyDestroyed: total(differences.filter((difference) => difference < 0).map(Math.abs)),
     suppressed: total(ids.map((id) => Math.max(0, deliveries.get(id)! - Math.max(1, lines(id))))),
     unannounced: [...books.lines.keys()].filter((id) => !announced.has(id)).length,
     announcedTwice: [...announced.values()].filter((messages) => messages > 1).length,

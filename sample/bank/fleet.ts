@@ -47,7 +47,7 @@ export class Fleet {
     void service.ended.then((exit) => {
       this.processes.delete(service);
       this.frozen.delete(service);
-      if (service.endIsWanted) return;
+      if (service.endIsWanted || !guard.active) return;
       joined.then(
         () => {
           this.unplannedEnds++;

@@ -83,9 +83,10 @@ async function demo(options: Options): Promise<number> {
   } catch (error) {
     progress.close();
     if (error instanceof Interrupted) {
-      progress.event('Interrupted: everything that was started is being ended.');
+      progress.event('interrupted: everything that was started is being ended');
       await guard.release(); // its processes first: the trial, which waits for them, then comes to its end
-      await running?.catch(() => undefined);
+      // Servers that are still being started end with this process; waiting could take a download.
+      if (stopServers) await running?.catch(() => undefined);
     }
     throw error;
   } finally {
@@ -110,6 +111,7 @@ function onInterrupt() {
   let interrupt!: (exitCode: number) => void;
   const happened = new Promise<never>((_, reject) => {
     interrupt = (exitCode) => {
+      if (controller.signal.aborted) process.exit(exitCode); // the second Ctrl-C: watchdogs end what is left
       const reason = new Interrupted(exitCode);
       controller.abort(reason);
       reject(reason);

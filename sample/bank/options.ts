@@ -34,9 +34,15 @@ Exit code 0: every transfer was booked exactly once by nestjs-durable-kafka. 1: 
 /** @throws OptionError for anything that is not an option, or out of its range. */
 export function parseOptions(args: readonly string[]): Options {
   const values = read(args);
+  const transfers = integer('--transfers', values.transfers, 60, 1_000_000);
+  const kills = integer('--kills', values.kills, 0, 100);
+  const enough = 40 + 20 * kills; // so that each kill can hit in mid-work
+  if (transfers < enough) {
+    throw new OptionError(`--kills ${kills} needs at least --transfers ${enough}, not ${transfers}.`);
+  }
   return {
-    transfers: integer('--transfers', values.transfers, 60, 1_000_000),
-    kills: integer('--kills', values.kills, 0, 100),
+    transfers,
+    kills,
     seed: integer('--seed', values.seed, 0, 0xffff_ffff),
     json: values.json,
     help: values.help,

@@ -87,7 +87,7 @@ export function flaws(r: TrialResult, { transfers, kills }: Options): string[] {
     ...flaw(r.announcedFalsely > 0, `${r.announcedFalsely} events announce what is not booked`),
     ...flaw(r.requests === 0, 'no request was made'),
     ...flaw(r.open > 0, `${r.open} replies are lost`),
-    ...flaw(r.wrong > 0, `${r.wrong} replies are wrong`),
+    ...flaw(r.wrong > 0, `${r.wrong} replies are wrong (${r.firstWrong})`),
     ...flaw(r.unplannedEnds > 0, `the service ended by itself (${r.unplannedEnds})`),
     ...flaw(r.kills !== kills, `${r.kills} of ${kills} kills took place`),
   ];

@@ -3,8 +3,9 @@
  * answer. On `finish` it asks no more; on `report` it tells what it counted.
  */
 import 'reflect-metadata';
+import { inspect } from 'node:util';
 import { ClientKafka } from '@nestjs/microservices';
-import { environment, topics } from './services/environment.js';
+import { brokers, groupId, topics } from './services/environment.js';
 import type { BalanceRequest } from './services/messages.js';
 import { accounts } from './transfers.js';
 
@@ -13,6 +14,8 @@ export interface RequestCounts {
   readonly requests: number;
   readonly answered: number;
   readonly wrong: number;
+  /** The first of them: what was asked, and what came. */
+  readonly firstWrong: string | undefined;
   /** Not answered yet. */
   readonly open: number;
 }
@@ -22,8 +25,8 @@ const everyMs = 50;
 const mostOpen = 400;
 
 const client = new ClientKafka({
-  client: { brokers: environment.brokers },
-  consumer: { groupId: `${environment.groupId}-requester` },
+  client: { brokers },
+  consumer: { groupId: `${groupId}-requester` },
 });
 client.subscribeToResponseOf(topics.balanceGet);
 await client.connect();
@@ -31,6 +34,7 @@ await client.connect();
 let requests = 0;
 let answered = 0;
 let wrong = 0;
+let firstWrong: string | undefined;
 const open = new Set<string>();
 
 function ask(): void {
@@ -38,14 +42,18 @@ function ask(): void {
   const account = (requests % accounts) + 1;
   const request: BalanceRequest = { requestId: `request-${++requests}`, account };
   open.add(request.requestId);
-  const settle = (right: boolean) => {
+  const settle = (right: boolean, answer: unknown) => {
     if (!open.delete(request.requestId)) return;
-    if (right) answered++;
-    else wrong++;
+    if (right) {
+      answered++;
+    } else {
+      wrong++;
+      firstWrong ??= `${request.requestId} for account ${account} got ${inspect(answer, { breakLength: Infinity })}`;
+    }
   };
   client.send<unknown>(topics.balanceGet, { key: String(account), value: request }).subscribe({
-    next: (answer) => settle(isAnswerTo(request, answer)),
-    error: () => settle(false),
+    next: (answer) => settle(isAnswerTo(request, answer), answer),
+    error: (error) => settle(false, error),
   });
 }
 
@@ -59,6 +67,6 @@ const timer = setInterval(ask, everyMs);
 process.on('message', (message) => {
   if (message === 'finish') clearInterval(timer);
   if (message === 'report')
-    process.send?.({ requests, answered, wrong, open: open.size } satisfies RequestCounts);
+    process.send?.({ requests, answered, wrong, firstWrong, open: open.size } satisfies RequestCounts);
 });
 process.send?.('ready');

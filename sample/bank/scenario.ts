@@ -22,7 +22,7 @@ export interface Wave {
   readonly last: number;
   /** In this order, repetitions included. */
   readonly produced: readonly Transfer[];
-  /** What happens before: all processes are stopped and the group starts over at offset 0, or a second one joins. */
+  /** What happens before: all are stopped, the group starts over at offset 0, and two come back; or a second one joins. */
   readonly before: 'rewind' | 'second-instance' | undefined;
   readonly faults: readonly Fault[];
 }
@@ -34,32 +34,21 @@ export interface Scenario {
 }
 
 /**
- * The same for both services: single kills; a second process, of which one is frozen while the other is killed (both
- * members then run into their session timeouts together); the rewind; the other kills; a quiet end.
+ * The same for both services: a second process joins, one of the two is frozen and the other killed; the rewind, and two
+ * processes again that are killed one right after the other, until no kill is left; a quiet end. Kills of one wave run
+ * into their session timeouts together, which keeps the demo short.
  */
 export function planScenario({ transfers, kills, seed }: Options): Scenario {
   const random = new Random(seed);
-  const fault = (kind: Fault['kind'], size: number, from: number, to: number): Fault => ({
-    kind,
-    afterBooked: Math.ceil(size * (from + random.fraction() * (to - from))),
-    victim: random.fraction(),
-  });
-  const kill = (size: number) => [fault('kill', size, 0.2, 0.6)];
-  const frozen = (size: number) => {
-    const freeze = fault('freeze', size, 0.15, 0.3);
-    return kills === 0 ? [freeze] : [freeze, fault('kill', size, 0.35, 0.5)];
-  };
-  const rest = Math.max(0, kills - 1);
-  const early = Math.floor(rest / 2);
-  const late = rest - early;
-  const plans: Pick<PlannedWave, 'before' | 'faults'>[] = [
-    ...Array.from({ length: early }, () => ({ faults: kill })),
-    { before: 'second-instance', faults: frozen },
-    ...Array.from({ length: late }, (_, index) => ({
-      ...(index === 0 && { before: 'rewind' as const }),
-      faults: kill,
+  const whileFrozen = Math.min(1, kills);
+  const later = kills - whileFrozen;
+  const plans: Plan[] = [
+    { before: 'second-instance', faults: ['freeze', ...kill(whileFrozen)] },
+    ...Array.from({ length: Math.ceil(later / 2) }, (_, index): Plan => ({
+      before: index === 0 ? 'rewind' : undefined,
+      faults: kill(Math.min(2, later - 2 * index)),
     })),
-    { ...(late === 0 && { before: 'rewind' as const }), faults: () => [] },
+    { before: later === 0 ? 'rewind' : undefined, faults: [] },
   ];
 
   const all = seededTransfers(transfers, random);
@@ -74,12 +63,21 @@ export function planScenario({ transfers, kills, seed }: Options): Scenario {
       last: waves[index]!.at(-1)!.id,
       produced: produced[index]!,
       before,
-      faults: faults(waves[index]!.length),
+      faults: faults.map((kind, order) => ({
+        kind,
+        // The second has to be within reach of one process, which has half of the partitions.
+        afterBooked: Math.ceil(waves[index]!.length * (0.15 + 0.2 * order + 0.2 * random.fraction())),
+        victim: random.fraction(),
+      })),
     })),
   };
 }
 
-interface PlannedWave {
-  readonly before?: Wave['before'];
-  readonly faults: (size: number) => Fault[];
+interface Plan {
+  readonly before: Wave['before'];
+  readonly faults: readonly Fault['kind'][];
+}
+
+function kill(times: number): 'kill'[] {
+  return Array.from({ length: times }, () => 'kill');
 }

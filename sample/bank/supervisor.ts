@@ -53,6 +53,7 @@ export class Supervisor {
       await this.prepare(wave);
       await this.parts.producer.produce(wave.produced);
       for (const fault of wave.faults) await this.inject(wave, fault);
+      await this.restart(wave.faults.filter(({ kind }) => kind === 'kill').length);
       await this.thaw();
       await this.until(() => this.booked(wave).then(({ booked }) => size(wave) - booked));
     }
@@ -79,7 +80,7 @@ export class Supervisor {
       event(
         `stopped (SIGTERM); the group starts over at offset 0: ${sum(this.rewoundFrom)} records come again`,
       );
-      await fleet.start();
+      await Promise.all([fleet.start(), fleet.start()]);
     }
   }
 
@@ -99,16 +100,18 @@ export class Supervisor {
     const { booked } = await this.booked(wave);
     this.kills++;
     if (booked < size(wave)) this.killsInMidWork++;
-    event(
-      `SIGKILL ${this.kills} of ${this.parts.scenario.kills}: ${victim.name}, ${size(wave) - booked} transfers to go`,
-    );
-    const successor = await fleet.start();
-    event(`${successor.name} has joined`);
+    event(`SIGKILL ${this.kills}: ${victim.name}, with ${size(wave) - booked} transfers to go`);
+  }
+
+  /** Starts as many processes as were killed. */
+  private async restart(killed: number): Promise<void> {
+    const successors = await Promise.all(Array.from({ length: killed }, () => this.parts.fleet.start()));
+    for (const { name } of successors) this.parts.event(`${name} has joined`);
   }
 
   /** Waits for the moment of a fault. The process that is frozen may hold up the others: then that is the moment. */
   private async untilBooked(wave: Wave, { afterBooked }: Fault): Promise<void> {
-    const patienceMs = this.frozen ? 1_500 : stalledAfterMs;
+    const patienceMs = this.frozen ? 1_000 : stalledAfterMs;
     await this.until(() => this.booked(wave).then(({ booked }) => afterBooked - booked), 3, patienceMs);
   }
 

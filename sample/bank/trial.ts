@@ -78,8 +78,7 @@ export async function runTrial(options: TrialOptions): Promise<TrialResult> {
     }, 500);
 
     const all = async () => {
-      await requester!.ready(60_000);
-      const ordeal = await supervisor.run();
+      const [ordeal] = await Promise.all([supervisor.run(), requester!.ready(60_000)]);
       requests.finish();
       await supervisor.drained();
       const answers = await requests.settled(replyGraceMs);

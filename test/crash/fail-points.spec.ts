@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import type { FailPoint, Place } from './children/service-settings.js';
+import { CommitCutter } from './support/commit-cutter.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
@@ -17,13 +18,17 @@ const windows: Record<Place, { title: string; events: number; requests: number }
 };
 const places = Object.keys(windows) as Place[];
 
+// Scenarios wait for session timeouts and outages; a busy machine adds to that.
+jest.setTimeout(150_000);
+
 describe('A service killed in a crash window', () => {
   let setting: Setting;
-  const scenarios = new Scenarios<Place>();
+  const scenarios = new Scenarios<Place | 'lost answer'>();
 
   beforeAll(async () => {
     setting = await Setting.open();
     for (const place of places) scenarios.start(place, async () => killThere(await setting.world(), place));
+    scenarios.start('lost answer', () => loseAnswers(setting));
   });
 
   afterAll(async () => {
@@ -34,6 +39,9 @@ describe('A service killed in a crash window', () => {
   it.each(places.map((place) => [windows[place].title, place] as const))('%s', async (_title, place) => {
     await scenarios.result(place);
   });
+
+  it('goes on by what the ledger says when the answer to COMMIT is lost', () =>
+    scenarios.result('lost answer'));
 });
 
 async function killThere(world: CrashWorld, place: Place): Promise<void> {
@@ -65,4 +73,24 @@ async function killThere(world: CrashWorld, place: Place): Promise<void> {
   expect(repeated).toEqual(answered);
   await world.settled();
   expect(await violations(world, 'settled')).toEqual([]);
+}
+
+async function loseAnswers(setting: Setting): Promise<void> {
+  const cutter = new CommitCutter(setting.databaseUrl, 4);
+  try {
+    const world = await setting.world({ serviceDatabaseUrl: await cutter.start() });
+    // One counted failure would be the end of a record.
+    world.start('service', { attempts: 1 });
+    await world.publish(Array.from({ length: 300 }, (_, n) => ({ id: `event-${n}`, partition: n % 2 })));
+    const answers = await Promise.all(
+      Array.from({ length: 24 }, (_, n) => world.request({ id: `request-${n}` })),
+    );
+    await world.settled();
+    expect(answers.map((values) => values.length)).toEqual(answers.map(() => 1));
+    expect(await violations(world, 'settled')).toEqual([]);
+    expect(cutter.cuts.before).toBeGreaterThan(2);
+    expect(cutter.cuts.after).toBeGreaterThan(2);
+  } finally {
+    await cutter.close();
+  }
 }

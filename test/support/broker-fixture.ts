@@ -7,7 +7,7 @@ import type { KafkaRecord, OutgoingRecord } from '../../lib/messages/record.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { silentLog } from '../../lib/runtime/log.js';
 import { databaseUrl } from './ledger-schema.js';
-import { waitUntil } from './wait-until.js';
+import { eventually } from './eventually.js';
 
 export function brokers(): string[] {
   const list = process.env['KAFKA_BROKERS'];
@@ -108,9 +108,10 @@ export class BrokerFixture {
     return offsets.reduce((sum, { high }) => sum + Number(high), 0);
   }
 
-  /** All records of a topic as of now, bytes as they are. */
+  /** All records of a topic as of now, bytes as they are; none if it does not exist. */
   async read(topic: string): Promise<KafkaRecord[]> {
     const records: KafkaRecord[] = [];
+    if (!(await this.admin.listTopics()).includes(topic)) return records;
     const wanted = await this.end(topic);
     if (wanted === 0) return records;
     const groupId = `tt-reader-${this.id}-${++this.names}`;
@@ -129,7 +130,7 @@ export class BrokerFixture {
       onOffsetOutOfRange: () => undefined,
     };
     await consumer.start(listener);
-    await waitUntil(`${wanted} records of ${topic}`, () => records.length >= wanted);
+    await eventually(() => records.length >= wanted);
     await consumer.stop();
     return records;
   }

@@ -8,7 +8,7 @@ import { partitionName, type KafkaRecord, type TopicPartition } from '../../mess
 import type { Clock, Timer } from '../../runtime/clock.js';
 import type { AssignedPartition } from '../driver.js';
 import type { Connections } from './connections.js';
-import { text } from './errors.js';
+import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { ProtocolError } from './protocol-error.js';
 import { EARLIEST, LATEST, LIST_OFFSETS } from './offset-requests.js';
@@ -59,7 +59,6 @@ const LONGEST_BACKOFF = 2_000;
 const LONGEST_TURN = 20;
 
 const OFFSET_OUT_OF_RANGE = 1;
-const FETCH_SESSION_ERRORS = new Set([70, 71]);
 
 export class Fetcher {
   private feeds = new Map<string, Feed>();
@@ -224,11 +223,10 @@ export class Fetcher {
       for (const feed of feeds) {
         if (!isValid(feed)) continue;
         feed.replica = undefined;
-        const session = error instanceof ProtocolError && FETCH_SESSION_ERRORS.has(error.errorCode);
+        // A broker that can't be reached is the member's to tell; here it is only tried again.
         this.fail(
           feed,
-          session ? undefined : `It can't be fetched from broker ${node}: ${text(error)}`,
-          false,
+          isFatal(error) ? `It can't be fetched from broker ${node}: ${text(error)}` : undefined,
         );
       }
     } finally {
@@ -303,11 +301,11 @@ export class Fetcher {
     return position > high ? high : position;
   }
 
-  private fail(feed: Feed, problem: string | undefined, refresh = true): void {
+  private fail(feed: Feed, problem: string | undefined): void {
     const wait = Math.min(FIRST_BACKOFF * 2 ** feed.failures, LONGEST_BACKOFF);
     feed.failures++;
     feed.notBefore = this.clock.monotonic() + wait;
-    if (refresh || feed.failures > 1) this.topology.refreshSoon();
+    this.topology.refreshSoon();
     if (problem !== undefined && problem !== feed.problem) {
       feed.problem = problem;
       this.hooks.trouble(feed.partition, problem);

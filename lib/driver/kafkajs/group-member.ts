@@ -57,7 +57,7 @@ const REJOIN = new Set([
   'MEMBER_ID_REQUIRED',
 ]);
 const FIRST_BACKOFF = 100;
-const LONGEST_BACKOFF = 5_000;
+const LONGEST_BACKOFF = 2_000;
 /** How long the first join is tried before `start` rejects. */
 const START_PATIENCE = 30_000;
 const HEARTBEAT_RETRY = 500;
@@ -196,8 +196,11 @@ export class GroupMember {
         failures = 0;
       } catch (error) {
         if (this.leaving) break;
-        if (protocolType(error) === 'UNKNOWN_MEMBER_ID') this.memberId = '';
         this.to('waiting');
+        if (protocolType(error) === 'UNKNOWN_MEMBER_ID' && this.memberId !== '') {
+          this.memberId = ''; // forgotten meanwhile: join at once, as somebody new
+          continue;
+        }
         failures++;
         if (!this.hasStarted && (isFatal(error) || this.clock.monotonic() > deadline)) {
           this.leaving = true;

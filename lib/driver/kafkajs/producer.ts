@@ -140,7 +140,11 @@ export class KafkajsProducer implements DriverProducer {
   }
 
   private async close(): Promise<void> {
-    await this.connecting?.catch(() => undefined);
+    if (this.connecting) {
+      // Nobody waits for the retries of an attempt that is not wanted any more.
+      await this.connections.disconnect();
+      await this.connecting.catch(() => undefined);
+    }
     if (this.state === 'open') {
       this.state = 'closing';
       if (this.unsettled > 0) await new Promise<void>((resolve) => (this.drained = resolve));

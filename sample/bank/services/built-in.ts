@@ -6,12 +6,10 @@ import { ClientKafka, ClientsModule, type MicroserviceOptions, Transport } from 
 import { Pool } from 'pg';
 import { lastValueFrom } from 'rxjs';
 import { BankController } from './bank.controller.js';
-import { environment } from './environment.js';
+import { brokers, consumer, databaseUrl } from './environment.js';
 import { serve } from './serve.js';
 import type { Sql } from './sql.js';
 import { Work } from './work.js';
-
-const { brokers, databaseUrl, groupId, sessionTimeoutMs } = environment;
 
 @Injectable()
 class OwnTransactions extends Work implements OnApplicationShutdown {
@@ -68,7 +66,7 @@ await serve(
     transport: Transport.KAFKA,
     options: {
       client: { brokers },
-      consumer: { groupId, sessionTimeout: sessionTimeoutMs, heartbeatInterval: sessionTimeoutMs / 4 },
+      consumer,
       subscribe: { fromBeginning: true },
     },
   }),

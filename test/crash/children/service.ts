@@ -44,7 +44,7 @@ const ledger = new OwnLedger({
 class EffectController {
   constructor(private readonly durable: DurableExecution) {}
 
-  @EventPattern<Record<string, Work>>(topics.events)
+  @EventPattern<string>(topics.events)
   async onEvent(@Payload() work: Work, @Ctx() context: KafkaContext): Promise<void> {
     const nonce = await this.effect(work, context);
     await this.durable.emit(topics.out, { key: work.id, value: { id: work.id, nonce } });

@@ -12,6 +12,8 @@ async function compiled<Exports>(file: string): Promise<Exports> {
 export class Setting {
   private readonly worlds: Promise<CrashWorld>[] = [];
   private readonly servers: Promise<Servers>[] = [];
+  private readonly brokers = variable('KAFKA_BROKERS').split(',');
+  readonly databaseUrl = variable('DATABASE_URL');
 
   private constructor(private readonly guard: GuardModule.Guard) {}
 
@@ -22,12 +24,8 @@ export class Setting {
 
   /** On the servers given to all tests, unless others are named. */
   world(options: Partial<WorldOptions> = {}): Promise<CrashWorld> {
-    const world = CrashWorld.create({
-      guard: this.guard,
-      brokers: options.brokers ?? variable('KAFKA_BROKERS').split(','),
-      databaseUrl: options.databaseUrl ?? variable('DATABASE_URL'),
-      ...options,
-    });
+    const { guard, brokers, databaseUrl } = this;
+    const world = CrashWorld.create({ guard, brokers, databaseUrl, ...options });
     this.worlds.push(world);
     return world;
   }
@@ -35,19 +33,12 @@ export class Setting {
   /** Servers that may be stopped and killed. */
   async ownServers(...need: ServerName[]): Promise<Servers> {
     const { startServers } = await compiled<typeof ServersModule>('index.js');
-    const given = { ...process.env };
     // Given servers belong to somebody else: startServers() would take them, and refuse to stop them.
     delete process.env['KAFKA_BROKERS'];
     delete process.env['DATABASE_URL'];
     const servers = startServers({ need });
     this.servers.push(servers);
-    try {
-      return await servers;
-    } finally {
-      for (const name of ['KAFKA_BROKERS', 'DATABASE_URL']) {
-        if (given[name] !== undefined) process.env[name] = given[name];
-      }
-    }
+    return servers;
   }
 
   async close(): Promise<void> {

@@ -15,7 +15,7 @@ import {
 import { concatMap, delay, firstValueFrom, from, lastValueFrom, of, throwError, toArray } from 'rxjs';
 import { ClientKafkaProxy, kafkaServer } from '../../../lib/index.js';
 import { BrokerFixture, brokers, headerOf } from '../../support/broker-fixture.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 /**
  * The built-in pair says what is right; each mixed pair must show handlers and callers the same, but for what stands in
@@ -187,7 +187,7 @@ interface Service {
 function controllerFor({ topics, seen }: Service): Type {
   @Controller()
   class Handlers {
-    @EventPattern(topics.event)
+    @EventPattern<string>(topics.event)
     event(@Payload() data: unknown, @Ctx() context: KafkaContext) {
       seen.push(observe('event', data, context));
     }
@@ -287,7 +287,7 @@ async function emitted(client: Side, server: Side, name: string): Promise<Seen> 
   const { topics, seen } = services[server]!;
   const before = seen.length;
   await firstValueFrom(clients[`${client}>${server}`]!.emit(topics.event, PAYLOADS[name]!() as never));
-  return waitUntil(`the event "${name}"`, () => seen[before]);
+  return (await eventually(() => seen[before]))!;
 }
 
 async function requested(client: Side, server: Side, name: string): Promise<{ seen: Seen; heard: Heard }> {
@@ -395,13 +395,13 @@ describe.each([['built-in'], ['ours']] as [Side][])('emit and emitBatch of the %
         baseOffset: expect.any(String),
       }),
     ]);
-    await waitUntil('the first', () => seen.length > start);
+    await eventually(() => seen.length > start);
     const before = seen.length;
     const two = await firstValueFrom(
       clients[`${client}>ours`]!.emitBatch(topics.event, { messages: ['y', { key: 'k', value: 'z' }] }),
     );
     expect(two).toEqual([expect.objectContaining({ topicName: topics.event, partition: 0, errorCode: 0 })]);
-    await waitUntil('both', () => seen.length >= before + 2);
+    await eventually(() => seen.length >= before + 2);
     expect(seen.slice(before).map(({ data, key }) => [key, data])).toEqual([
       [null, 'y'],
       ['k', 'z'],

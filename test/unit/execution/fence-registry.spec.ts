@@ -1,0 +1,57 @@
+import { FenceRegistry } from '../../../lib/execution/fence-registry.js';
+import { outboxOf } from '../../../lib/testing/contract/ledger-contract-world.js';
+import { ExecutionWorld, expectRun, finished, laneOf, record } from './execution-world.js';
+
+describe('FenceRegistry', () => {
+  let world: ExecutionWorld;
+
+  beforeEach(async () => {
+    world = await new ExecutionWorld().open();
+  });
+
+  afterEach(() => world.ledger.close());
+
+  const lane = laneOf('Handlers.run');
+
+  it('takes a fence once per lane and assignment', async () => {
+    const first = await world.fences.take(lane, world.holder);
+    expect(await world.fences.take(lane, world.holder)).toBe(first);
+    const next = await world.fences.take(lane, world.newHolder(2));
+    expect(next.epoch).toBeGreaterThan(first.epoch);
+    const other = await world.fences.take(laneOf('Handlers.run', 1), world.holder);
+    expect(other.lane.partition).toBe(1);
+  });
+
+  it('knows how far a commit moved it, and nothing of commits under an earlier epoch', async () => {
+    const first = await world.fences.take(lane, world.holder);
+    world.fences.advance(first, 7n);
+    expect((await world.fences.take(lane, world.holder)).nextOffset).toBe(7n);
+    const next = await world.fences.take(lane, world.newHolder(2));
+    world.fences.advance(first, 99n);
+    expect((await world.fences.take(lane, world.newHolder(2))).nextOffset).toBe(next.nextOffset);
+  });
+
+  it('asks the ledger anew for what it was told to forget', async () => {
+    const first = await world.fences.take(lane, world.holder);
+    world.fences.advance(first, 7n);
+    world.fences.forget(lane);
+    const again = await world.fences.take(lane, world.holder);
+    expect(again.nextOffset).toBe(0n);
+    expect(again.epoch).toBeGreaterThan(first.epoch);
+  });
+
+  it('has what an earlier owner left behind produced, in order, before it is handed out', async () => {
+    const only = record(0);
+    const group = world.group();
+    const work = world.work([only]);
+    expectRun(await group.admit(work, only));
+    const outbox = ['a', 'b', 'c'].map((value) => outboxOf({ value: Buffer.from(value) }));
+    await group.commit([finished(work, only, { outbox })]);
+    const heir = await new ExecutionWorld(world.ledger.store).open();
+    await heir.fences.take(lane, heir.holder);
+    expect(heir.produced.map(({ value }) => value!.toString())).toEqual(['a', 'b', 'c']);
+    await new FenceRegistry(heir.ledger, heir.dispatcher).take(lane, heir.holder);
+    expect(heir.produced).toHaveLength(3);
+    await heir.ledger.close();
+  });
+});
