@@ -27,15 +27,12 @@ export class OffsetTracker {
 
   /** A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order. */
   add(offset: bigint, parts: number): void {
-<<<<<<< HEAD
-=======
     const inWork = this.index.get(offset);
     if (inWork) {
       // Read again (somebody sought back) before it was done: done when both are.
       inWork.pending += parts;
       return;
     }
->>>>>>> main
     const entry = { offset, pending: parts };
     this.entries.push(entry);
     this.index.set(offset, entry);

@@ -38,7 +38,7 @@ describe('patterns', () => {
 
     @Controller()
     class Second {
-      @EventPattern(one)
+      @EventPattern<string>(one)
       one(@Payload() id: string) {
         seen.push(`second one ${id}`);
       }
