@@ -1,6 +1,7 @@
 export { DurableExecution } from './durable/durable-execution.js';
 export { DurableLedger, type ExecutionQuery } from './durable/durable-ledger.js';
-export { Durable, NotDurable, type DurableOptions } from './durable/durable.decorators.js';
+export type { DurableOptions } from './durable/durable-metadata.accessor.js';
+export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
 export { DurableModule } from './durable/durable.module.js';
 export type {
@@ -19,6 +20,7 @@ export type {
   ScopeCounts,
 } from './execution/ledger-reader.js';
 export { KafkaTransportError, type ErrorCode } from './errors/kafka-transport.error.js';
+export { DurablePool } from './postgres/durable-pool.js';
 export { ClientKafkaProxy } from './transport/client-kafka.proxy.js';
 export { kafkaClient } from './transport/kafka-client.js';
 export { KafkaDeliveryContext } from './transport/kafka-delivery.context.js';

@@ -14,6 +14,7 @@ import { OffsetTracker } from './offset-tracker.js';
 import { PartitionPause } from './partition-pause.js';
 import { RecordQueue } from './record-queue.js';
 import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { Settlements } from './settlements.js';
 
 /**
  * - `running`: takes records and works on them.
@@ -35,7 +36,7 @@ export class PartitionProcessor {
   /** Ends waits when the partition goes away. */
   private readonly ending = new AbortController();
   private working: Promise<void> | undefined;
-  private readonly settling = new Set<Promise<void>>();
+  private readonly settlements: Settlements;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
 
@@ -47,9 +48,13 @@ export class PartitionProcessor {
   ) {
     this.pause = new PartitionPause(partition, context);
     this.tracker = new OffsetTracker(partition.startOffset);
+    this.settlements = new Settlements(this.tracker, context.log, () => {
+      context.completed();
+      this.balance();
+    });
     this.runner = new GroupRunner(
       context,
-      (attempt, afterwards) => this.settle(attempt, afterwards),
+      (attempt, afterwards) => this.settlements.settle(attempt, afterwards),
       () => this.state === 'running' && !this.pause.released,
       (delivery) => this.began(delivery),
     );
@@ -73,7 +78,7 @@ export class PartitionProcessor {
     this.ending.abort();
     this.pause.end();
     await this.working;
-    await Promise.all(this.settling);
+    await this.settlements.idle();
   }
 
   /** Aborts what runs and rolls it back. Resolves when nothing is left but what a handler refuses to end. */
@@ -213,7 +218,7 @@ export class PartitionProcessor {
       }
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
-        return this.settle(attempt, undefined);
+        return this.settlements.settle(attempt, undefined);
       case 'hold':
       case 'refence':
         throw new Error(`A delivery cannot be concluded by "${decision}"`);
@@ -227,7 +232,7 @@ export class PartitionProcessor {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
-        return this.settle(attempt, after?.());
+        return this.settlements.settle(attempt, after?.());
       } catch (error) {
         if (round === 1) {
           this.context.log.warn(
@@ -238,36 +243,6 @@ export class PartitionProcessor {
         else await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
       }
     }
-  }
-
-  /** The delivery is done; its offset moves when its replies and what follows the commit are acknowledged. */
-  private settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
-    const { delivery } = attempt;
-    delivery.settled = true;
-    attempt.release();
-    if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(delivery);
-    const settlement = this.acknowledged(attempt, afterwards).then((acknowledged) => {
-      if (acknowledged) this.complete(delivery);
-      this.settling.delete(settlement);
-      this.balance();
-    });
-    this.settling.add(settlement);
-  }
-
-  private complete(delivery: Delivery): void {
-    this.tracker.complete(delivery.record.offset);
-    this.context.completed();
-  }
-
-  private async acknowledged(attempt: Attempt, afterwards: Promise<void> | undefined): Promise<boolean> {
-    try {
-      await afterwards;
-    } catch (error) {
-      this.context.log.debug(`offset ${attempt.delivery.record.offset} stays open: ${describeError(error)}`);
-      return false;
-    }
-    await attempt.streaming;
-    return (await Promise.all(attempt.published)).every(Boolean);
   }
 
   private began(delivery: Delivery): void {

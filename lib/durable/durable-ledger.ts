@@ -13,7 +13,7 @@ import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
-import { durableRuns, type TransactionRun } from './handler-run.js';
+import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 
 export interface ExecutionQuery extends ExecutionFilter {
@@ -95,6 +95,7 @@ export class DurableLedger {
     try {
       await transaction.begin();
       const result = await durableRuns.run(run, async () => work(transaction.client as TransactionClient));
+      expectNothingNested(run);
       run.open = false;
       const outbox = run.outbox.map((record) => ({ lane: null, record }));
       await transaction.commit({ releases: [], replies: [], outbox });

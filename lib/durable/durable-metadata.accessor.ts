@@ -1,5 +1,21 @@
 import type { ExecutionContext } from '@nestjs/common';
-import type { DurableOptions } from './durable.decorators.js';
+import type { ParsedMessage } from '../messages/parser.js';
+
+/** What `@Durable()` takes. */
+export interface DurableOptions {
+  /**
+   * Stable name of the handler, part of the scope of its idempotency keys. Default `Class.method`: set it before you
+   * rename a class or a method, or its history is lost to it.
+   */
+  name?: string;
+  /**
+   * The idempotency key of a message. Must return the same for what is the same to you; `undefined`, `null` and `''`
+   * are errors. Default: the key header, the message id, the position.
+   */
+  // Handlers know their messages: the payload's type is theirs to say.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  key?: (message: ParsedMessage & { value: any; key: any }) => string | number | bigint | Buffer;
+}
 
 export const DURABLE_METADATA = Symbol('DURABLE_METADATA');
 

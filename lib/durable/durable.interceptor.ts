@@ -15,7 +15,7 @@ import { DURABLE_CORE } from './durable-core.js';
 import { DurableMetadataAccessor, type DurableHandler } from './durable-metadata.accessor.js';
 import { DurableStartupProbe } from './durable-startup.probe.js';
 import { GroupEnlistment, type DurableCore } from './group-enlistment.js';
-import { durableRuns, type HandlerRun } from './handler-run.js';
+import { durableRuns, expectNothingNested, type HandlerRun } from './handler-run.js';
 
 /**
  * Runs a handler inside the transaction of its group, once per idempotency key. Bound to every Kafka handler by
@@ -58,7 +58,9 @@ export class DurableInterceptor implements NestInterceptor {
       run = await enlistment.admit(attempt, handler);
       if (!run) return of(undefined);
       // To its end: what a stream still had to write would miss the commit.
-      return from(await durableRuns.run(run, () => allValues(next.handle())));
+      const values = await durableRuns.run(run, () => allValues(next.handle()));
+      expectNothingNested(run);
+      return from(values);
     } catch (error) {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.
       const thrown = enlistment.explain(error);

@@ -16,6 +16,7 @@ import type { Ledger } from '../execution/ledger.js';
 import { LedgerCounters } from '../execution/ledger-counters.js';
 import { LedgerKeeper } from '../execution/ledger-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
+import { DurablePool } from '../postgres/durable-pool.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
 import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
@@ -41,6 +42,7 @@ import {
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
+import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 
 const KNOWN: readonly (keyof DurableModuleOptions)[] = [
@@ -71,6 +73,7 @@ export class DurableModule
     @Inject(LEDGER) private readonly ledger: Ledger,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
+    private readonly pool: DurablePool,
     private readonly modules: ModulesContainer,
   ) {
     const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
@@ -128,6 +131,7 @@ export class DurableModule
   /** After the servers are closed, so that what was in flight could still commit. */
   async onApplicationShutdown(): Promise<void> {
     await this.outlet.close();
+    await this.pool.end();
     await this.ledger.close();
   }
 }
@@ -142,6 +146,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {
       provide: OutboxOutlet,
       useFactory: createOutlet,
@@ -163,6 +168,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
       DurableExecution,
       DurableInterceptor,
       DurableLedger,
+      DurablePool,
       DurableMetadataAccessor,
       DurableStartupProbe,
       DURABLE_CORE,
@@ -181,6 +187,10 @@ function createLedger(options: DurableModuleOptions): Ledger {
     clock,
     log: new Logger('DurableLedger'),
   });
+}
+
+function createPool({ connection, ledger, clock = systemClock }: DurableModuleOptions): DurablePool {
+  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock));
 }
 
 function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {

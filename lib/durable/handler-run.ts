@@ -1,5 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { OutboxRecord } from '../execution/ledger.js';
+import { WrongCallOrderError } from '../errors/errors.js';
+import { NestedTransactions } from '../postgres/nested-transactions.js';
+import type { TransactionClient } from '../postgres/transaction-client.js';
+import type { Clock } from '../runtime/clock.js';
 
 interface Run {
   /** The client of the transaction. */
@@ -8,6 +12,8 @@ interface Run {
   readonly outbox: OutboxRecord[];
   /** It has not returned yet. */
   open: boolean;
+  /** What `DurablePool` does within the transaction; made when it is first used. */
+  nested?: NestedTransactions;
 }
 
 /** What `DurableExecution` gives a handler while it runs. */
@@ -28,3 +34,23 @@ export type DurableRun = HandlerRun | TransactionRun;
 
 /** Follows a run through its promises. */
 export const durableRuns = new AsyncLocalStorage<DurableRun>();
+
+/** The nested transactions of the run that the caller belongs to; `ended` if it outlived its run. */
+export function currentNested(clock: Clock): NestedTransactions | 'ended' | undefined {
+  const run = durableRuns.getStore();
+  if (run === undefined) return undefined;
+  if (!run.open) return 'ended';
+  return (run.nested ??= new NestedTransactions(run.client as TransactionClient, clock, () => !run.open));
+}
+
+/**
+ * Called when a run's function has returned.
+ * @throws WrongCallOrderError if a nested transaction is still open: its statements would be committed with the rest.
+ */
+export function expectNothingNested({ nested }: DurableRun): void {
+  if (!nested?.isOpen) return;
+  throw new WrongCallOrderError(
+    'A transaction that was begun through DurablePool is still open at the end of the run that it belongs to: a promise ' +
+      'is floating. Await its COMMIT or ROLLBACK before returning.',
+  );
+}

@@ -1,4 +1,4 @@
-import type { OutboxRecord } from './ledger.js';
+import type { OutboxRecord } from './ledger-terms.js';
 
 /** Ages in milliseconds, by the store's clock. */
 export interface SweepBounds {

@@ -1,4 +1,4 @@
-import type { ExecutionState, Scope } from './ledger.js';
+import type { ExecutionState, Scope } from './ledger-terms.js';
 
 /** An execution as people look at it. Times are milliseconds since the epoch, by the store's clock. */
 export interface LedgerExecution {

@@ -12,19 +12,9 @@
 import type { RecordHeader } from '../messages/record.js';
 import type { LedgerCare } from './ledger-care.js';
 import type { LedgerReader } from './ledger-reader.js';
+import type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
 
-export interface Scope {
-  readonly group: string;
-  readonly handler: string;
-}
-
-export interface Lane {
-  readonly scope: Scope;
-  readonly topic: string;
-  /** Tells a topic from an earlier one of the same name. */
-  readonly topicId: string;
-  readonly partition: number;
-}
+export type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
 
 /** A lane held under an epoch. */
 export interface Fence {
@@ -39,9 +29,6 @@ export interface FenceTaken {
   /** Committed by an earlier owner and perhaps never produced: produce these, in order, before anything else. */
   readonly undispatched: readonly OutboxRecord[];
 }
-
-/** How an execution ended. There is no state for "in work": an open transaction is that state. */
-export type ExecutionState = 'completed' | 'failed' | 'dead' | 'skipped';
 
 /** One record's wish to run. */
 export interface ExecutionClaim {
@@ -78,16 +65,6 @@ export interface ReplyToStore {
   readonly scope: Scope;
   readonly key: Buffer;
   readonly body: Buffer;
-}
-
-export interface OutboxRecord {
-  /** UUIDv7; goes out as the record's `message-id`. */
-  readonly id: string;
-  readonly topic: string;
-  readonly partition: number | null;
-  readonly key: Buffer | null;
-  readonly value: Buffer | null;
-  readonly headers: readonly RecordHeader[];
 }
 
 /** Claims whose handlers did not run in this transaction after all: they are given back within it. */

@@ -43,14 +43,14 @@ export function createTransactionClient(gate: ClientGate): TransactionClient {
   return { query: query as ClientBase['query'] };
 }
 
-function textOf(config: unknown): string {
+export function textOf(config: unknown): string {
   if (typeof config === 'string') return config;
   const text = (config as { text?: unknown } | null | undefined)?.text;
   return typeof text === 'string' ? text : '';
 }
 
 /** Tells the caller in the form it asked for: a callback, a query object's event, or a promise. */
-function refuse(args: readonly unknown[], error: Error): unknown {
+export function refuse(args: readonly unknown[], error: Error): unknown {
   const callback = args.find((argument) => typeof argument === 'function') as
     ((error: Error) => void) | undefined;
   if (callback !== undefined) return void callback(error);

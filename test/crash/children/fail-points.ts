@@ -1,7 +1,11 @@
 import { writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../../../lib/driver/driver.js';
 import type { LaneClaim, Ledger, LedgerTransaction } from '../../../lib/execution/ledger.js';
 import type { FailPoint, Place, ServiceTopics } from './service-settings.js';
+
+/** How long a process that was stopped takes to hear that its partitions are somebody else's, ms. */
+const LATE_NEWS = 1_500;
 
 /** A line for the test that started this process; written at once, a signal may follow. */
 export function tell(line: string): void {
@@ -11,6 +15,7 @@ export function tell(line: string): void {
 /** Ends, stops or holds the process where its calls to the ledger and the driver come by. */
 export class FailPoints {
   private count = 0;
+  private stopped = false;
 
   constructor(
     private readonly point: FailPoint | undefined,
@@ -23,6 +28,7 @@ export class FailPoints {
       return undefined;
     tell(point.place);
     if (point.action === 'pause') return continued();
+    this.stopped = true;
     process.kill(process.pid, point.action === 'kill' ? 'SIGKILL' : 'SIGSTOP');
     return undefined;
   }
@@ -67,6 +73,17 @@ export class FailPoints {
 
   private consumer(consumer: DriverConsumer): DriverConsumer {
     return overriding(consumer, {
+      start: (listener) =>
+        consumer.start(
+          overriding(listener, {
+            onRevoked: async (partitions, reason) => {
+              // A zombie's work and the news of its expulsion race: here the news always loses, and only the fence is left.
+              if (this.stopped) await sleep(LATE_NEWS);
+              this.stopped = false;
+              await listener.onRevoked(partitions, reason);
+            },
+          }),
+        ),
       commit: async (offsets) => {
         for (const topic of new Set(offsets.map((offset) => offset.topic))) {
           await this.reach('before-offset-commit', topic);

@@ -27,7 +27,7 @@ export interface WorldOptions {
 
 export interface Event extends Work {
   readonly partition?: number;
-  /** Default: `id` for every other event; the rest goes by position. `null` for none. */
+  /** Default: `id` for half of the events; the rest goes by position. `null` for none. */
   readonly idempotencyKey?: string | null;
 }
 
@@ -35,6 +35,7 @@ export interface Event extends Work {
 export class CrashWorld {
   readonly topics: ServiceTopics & { readonly replies: string };
   readonly groupId: string;
+  private readonly callerGroupId: string;
   readonly ledgerSchema: string;
   readonly effectSchema: string;
   readonly kafka: Kafka;
@@ -56,6 +57,7 @@ export class CrashWorld {
       replies: `${name}.requests.reply`,
     };
     this.groupId = name;
+    this.callerGroupId = `${name}-caller`;
     this.ledgerSchema = `${name.replace('-', '_')}_ledger`;
     this.effectSchema = `${name.replace('-', '_')}_effects`;
     this.kafka = new kafkajs.Kafka({ brokers, logLevel: kafkajs.logLevel.NOTHING });
@@ -67,7 +69,7 @@ export class CrashWorld {
     this.producer = this.driver.createProducer();
     this.client = new ClientKafkaProxy({
       driver: this.driver,
-      consumer: { groupId: `${name}-caller` },
+      consumer: { groupId: this.callerGroupId },
       postfixId: '',
       requestTimeout: 100_000,
     });
@@ -129,7 +131,8 @@ export class CrashWorld {
     return this.producer.sendAll(
       events.map(({ partition, idempotencyKey, ...work }) => {
         const number = this.published++;
-        const key = idempotencyKey === undefined && number % 2 === 0 ? work.id : idempotencyKey;
+        // In blocks, so that partitions taken in turn get both kinds.
+        const key = idempotencyKey === undefined && number % 8 < 4 ? work.id : idempotencyKey;
         return {
           topic: this.topics.events,
           partition,
@@ -199,11 +202,25 @@ export class CrashWorld {
       () => this.producer.disconnect(),
       () => this.pool.query(`drop schema if exists ${this.effectSchema}, ${this.ledgerSchema} cascade`),
       () => this.pool.end(),
-      () => this.admin.deleteGroup(this.groupId),
+      () => this.deleteGroup(this.groupId),
+      () => this.deleteGroup(this.callerGroupId),
       () => this.admin.deleteTopics(Object.values(this.topics)),
       () => this.admin.disconnect(),
     ];
     // A scenario that failed must not keep the others from being put away.
     for (const step of steps) await step().catch(() => undefined);
+  }
+
+  /** With the members that were killed: the broker takes them for living until their session timeout. */
+  private async deleteGroup(groupId: string): Promise<void> {
+    const admin = this.kafka.admin();
+    await admin.connect();
+    try {
+      const { groups } = await admin.describeGroups([groupId]);
+      for (const { memberId } of groups[0]?.members ?? []) await this.admin.removeMember(groupId, memberId);
+      await this.admin.deleteGroup(groupId);
+    } finally {
+      await admin.disconnect();
+    }
   }
 }

@@ -139,7 +139,7 @@ describe('DurableLedger', () => {
       constructor(private readonly shop: Shop) {}
 
       @EventPattern('t')
-      async onT() {
+      async onT(@Payload() _: string) {
         await this.shop.order('x').catch((error: unknown) => errors.push(error));
       }
     }

@@ -6,7 +6,7 @@ const facts: FailureFacts = {
   failures: 1,
   attempts: 3,
   onExhausted: undefined,
-  retriedByFilter: false,
+  filtered: undefined,
   hasPlaceForDead: true,
 };
 
@@ -48,12 +48,14 @@ const rows: Row[] = [
     { kind: 'request', failureClass: 'retriable-request', failures: 3 },
     'answer',
   ],
-  ['an exhausted event that a filter wants retried', { failures: 30, retriedByFilter: true }, 'retry'],
+  ['an exhausted event that a filter wants retried', { failures: 30, filtered: 'retry' }, 'retry'],
+  ['a terminal event that a filter wants retried', { failureClass: 'terminal', filtered: 'retry' }, 'retry'],
   [
-    'a terminal event that a filter wants retried',
-    { failureClass: 'terminal', retriedByFilter: true },
-    'retry',
+    'a retriable request that a filter wants answered',
+    { kind: 'request', failureClass: 'retriable-request', filtered: 'answer' },
+    'answer',
   ],
+  ['an event whose transaction deadlocked', { failureClass: 'contention', failures: 99 }, 'hold'],
   ['an event while infrastructure is down', { failureClass: 'infrastructure', failures: 99 }, 'hold'],
   ['a request while infrastructure is down', { failureClass: 'infrastructure', kind: 'request' }, 'hold'],
   ['an event of a fenced owner', { failureClass: 'fenced', failures: 99 }, 'refence'],

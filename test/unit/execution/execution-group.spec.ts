@@ -150,7 +150,7 @@ describe('ExecutionGroup', () => {
     const work = world.work([second], { kind });
     expectRun(await anew.admit(work, second));
     await anew.commit([finished(work, second, { reply: Buffer.from('yes') })]);
-    expect([...world.ledger.store.replies.values()]).toEqual([Buffer.from('yes')]);
+    expect([...world.ledger.store.replies.values()].map(({ body }) => body)).toEqual([Buffer.from('yes')]);
   });
 
   it('forgets its fence when it is fenced, and takes the next epoch', async () => {
