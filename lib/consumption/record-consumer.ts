@@ -106,8 +106,6 @@ export class RecordConsumer implements ConsumerListener {
     // One at a time: what is read from there on waits for the end of what runs.
     processor.pause.hold(old);
     this.processors.set(name, processor);
-    // Lower than what is stored, perhaps: that is what a seek says.
-    this.committed.set(name, -1n);
     this.superseded.add(old);
     void old.drain().then(() => {
       this.superseded.delete(old);
