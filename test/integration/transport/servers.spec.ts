@@ -120,6 +120,30 @@ describe('a server', () => {
   });
 });
 
+describe('a client', () => {
+  it('tells its status in order, and again after it was closed', async () => {
+    const topic = await apps.topic('status', { reply: true });
+    const client = apps.closing(new ClientKafkaProxy(apps.options(apps.group())));
+    const statuses: string[] = [];
+    client.status.subscribe((status) => statuses.push(status));
+    client.subscribeToResponseOf(topic);
+    for (let round = 0; round < 2; round++) {
+      await client.connect();
+      expect(statuses.at(-1)).toBe('connected');
+      await client.close();
+      await client.close();
+    }
+    expect(statuses).toEqual([
+      'connected',
+      'stopped',
+      'disconnected',
+      'connected',
+      'stopped',
+      'disconnected',
+    ]);
+  });
+});
+
 describe('an application', () => {
   it('may have several servers, told apart by symbols, besides HTTP', async () => {
     const [EAST, WEST] = [Symbol('east'), Symbol('west')];
