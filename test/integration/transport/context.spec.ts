@@ -200,6 +200,32 @@ describe('the context of a handler, beyond Nest', () => {
     ]);
   });
 
+  it('tries a record that fails under a pause again when the pause is over, which a close does not wait for', async () => {
+    const seen: string[] = [];
+    const resumes: (() => void)[] = [];
+
+    @Controller()
+    class Handlers {
+      @EventPattern<string>('paused')
+      one(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
+        seen.push(`${id}${context.attempt}`);
+        if (context.attempt > 2) return;
+        resumes.push(context.pause());
+        throw new Error('not now');
+      }
+    }
+    world.kafka.produce('paused', { value: 'a' });
+    const app = await world.start({ controllers: [Handlers], durable: false });
+    await eventually(() => resumes.length === 1);
+    world.kafka.produce('paused', { value: 'b' });
+    resumes[0]!();
+    await eventually(() => resumes.length === 2);
+    expect(seen).toEqual(['a1', 'a2']);
+    await app.close();
+    expect(world.lag('paused')).toBe(2n);
+    expect(seen).toEqual(['a1', 'a2']);
+  });
+
   it('aborts its signal at handlerTimeout', async () => {
     const reasons: unknown[] = [];
 
