@@ -63,10 +63,14 @@ export function createCareStatements(schema: string) {
              select 1 from ${s}.fence f
              where f.scope_id = e.scope_id and f.topic_id = e.topic_id and f.partition = e.partition
                and f.next_offset > e.record_offset)
+       ), locked as (
+         -- Whatever a handler is at is left for the next time. Aged again: a new request may have taken a failed
+         -- execution over since the stretch was read.
+         select e.scope_id, e.key from ${s}.execution e join due on e.scope_id = due.scope_id and e.key = due.key
+         where e.finished_at < clock_timestamp() - least(${age('$1')}, ${age('$2')})
+         for update of e skip locked
        ), executions as (
-         -- Aged again: a new request may have taken a failed one over since the stretch was read.
-         delete from ${s}.execution e using due
-         where e.scope_id = due.scope_id and e.key = due.key and e.finished_at < clock_timestamp() - least(${age('$1')}, ${age('$2')})
+         delete from ${s}.execution e using locked where e.scope_id = locked.scope_id and e.key = locked.key
          returning e.scope_id, e.key
        ), replies as (
          delete from ${s}.reply r using executions e where r.scope_id = e.scope_id and r.key = e.key

@@ -8,6 +8,9 @@ import {
   OutsideHandlerError,
   WrongCallOrderError,
 } from '../../../lib/index.js';
+import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
+import { systemClock } from '../../../lib/runtime/clock.js';
+import { silentLog } from '../../../lib/runtime/log.js';
 import { DurableWorld, headerText, valueOf } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 
@@ -167,6 +170,33 @@ describe('DurableLedger', () => {
     const app = await application({ producer: { driver: world.kafka } });
     await app.get(Shop).order('1');
     await eventually(() => world.kafka.records('counted').length === 1);
+  });
+
+  it('produces to a real broker by that producer, and again after the broker could not be reached', async () => {
+    const brokers = process.env['KAFKA_BROKERS']!.split(',');
+    const topic = `outbox-${world.schema}`;
+    const admin = new KafkajsDriver({ brokers }, systemClock, silentLog).createAdmin();
+    await admin.connect();
+    try {
+      await admin.createTopics([{ topic, partitions: 1 }]);
+      let asked = 0;
+      const app = await application({
+        // Nobody listens at the first address.
+        producer: {
+          client: { brokers: () => (asked++ === 0 ? ['127.0.0.1:1'] : brokers), retry: { retries: 0 } },
+        },
+      });
+      const { ledger, durable } = app.get(Shop);
+      const emit = () => ledger.transaction(() => durable.emit(topic, { value: 'x' }));
+      await emit();
+      await eventually(async () => {
+        await emit();
+        return (await admin.watermarks(topic))[0]!.high > 0n;
+      });
+    } finally {
+      await admin.deleteTopics([topic]);
+      await admin.disconnect();
+    }
   });
 
   it('leaves records to the sweep of another process where there is no producer', async () => {
