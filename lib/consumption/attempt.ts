@@ -37,6 +37,25 @@ export interface Delivery extends Route {
   settled: boolean;
 }
 
+export function newDelivery(
+  { handler, kind }: Route,
+  record: KafkaRecord,
+  partition: AssignedPartition,
+  seenBefore: boolean,
+): Delivery {
+  return {
+    handler,
+    kind,
+    record,
+    partition,
+    failures: 0,
+    firstFailure: undefined,
+    runs: 0,
+    seenBefore,
+    settled: false,
+  };
+}
+
 export type AttemptResult = { readonly failed: false } | AttemptFailure;
 
 export interface AttemptFailure {

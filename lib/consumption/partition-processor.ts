@@ -5,7 +5,7 @@ import { partitionName, type KafkaRecord } from '../messages/record.js';
 import { isPromise } from '../runtime/is-promise.js';
 import { sleep } from '../runtime/clock.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
-import type { Attempt, Delivery } from './attempt.js';
+import { newDelivery, type Attempt, type Delivery } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
 import type { EngineContext } from './engine-context.js';
 import { GroupRunner, type GroupFailure } from './group-runner.js';
@@ -112,19 +112,7 @@ export class PartitionProcessor {
       if (!routes) return [];
       const seenBefore = record.offset < this.reached;
       this.tracker.add(record.offset, routes.length);
-      for (const { handler, kind } of routes) {
-        deliveries.push({
-          record,
-          partition: this.partition,
-          handler,
-          kind,
-          failures: 0,
-          firstFailure: undefined,
-          runs: 0,
-          seenBefore,
-          settled: false,
-        });
-      }
+      for (const route of routes) deliveries.push(newDelivery(route, record, this.partition, seenBefore));
     }
     return deliveries;
   }

@@ -3,7 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import { ServerKafka, type KafkaTransportOptions } from '../../lib/index.js';
 import { BrokerFixture, brokers } from './broker-fixture.js';
 import { RecordingLogger } from './recording-logger.js';
-import { waitUntil } from './wait-until.js';
+import { eventually } from './eventually.js';
 
 export interface KafkaAppOptions extends Pick<ModuleMetadata, 'providers' | 'imports'> {
   readonly controllers: Type[];
@@ -70,9 +70,6 @@ export class KafkaApps extends BrokerFixture {
 
   /** Resolves when the group has committed `offset` in partition 0. */
   async consumed(group: string, topic: string, offset: number): Promise<void> {
-    await waitUntil(
-      `offset ${offset} of ${topic}`,
-      async () => (await this.committed(group, topic)) === offset,
-    );
+    await eventually(async () => (await this.committed(group, topic)) === offset);
   }
 }

@@ -3,7 +3,7 @@ import { EventPattern, Payload } from '@nestjs/microservices';
 import kafkajs from 'kafkajs';
 import { KafkaApps } from '../../support/kafka-app.js';
 import { CODECS, type StoredCodec } from '../../support/stored-codecs.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 const { CompressionCodecs, CompressionTypes } = kafkajs;
 const codecs = CompressionCodecs as unknown as Record<number, (() => StoredCodec) | undefined>;
@@ -42,7 +42,7 @@ describe.each([
     codecs[type] = without;
 
     const { group, log } = await apps.start({ controllers: [Handlers] });
-    await waitUntil('the error', () => log.matching(packageName).length > 0);
+    await eventually(() => log.matching(packageName).length > 0);
     expect(seen).toEqual([]);
     expect(await apps.committed(group, topic)).toBeLessThanOrEqual(0);
 

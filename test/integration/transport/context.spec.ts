@@ -6,7 +6,6 @@ import { deferred } from '../../../lib/runtime/deferred.js';
 import { DurableWorld, SERVER_GROUP } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { KafkaApps } from '../../support/kafka-app.js';
-import { waitUntil } from '../../support/wait-until.js';
 
 describe('the context of a handler, on a real broker', () => {
   const apps = new KafkaApps();
@@ -81,9 +80,9 @@ describe('the context of a handler, on a real broker', () => {
     });
     await apps.produce(record(0, 'a0'), record(0, 'a1'), record(0, 'a2'));
     const { group } = await apps.start({ controllers: [Handlers] });
-    await waitUntil('the pause', () => resume);
+    await eventually(() => resume);
     await apps.produce(record(0, 'a3'), ...['b0', 'b1'].map((id) => record(1, id)));
-    await waitUntil('the other partition', () => seen.includes('b1'));
+    await eventually(() => seen.includes('b1'));
     await apps.consumed(group, topic, 1);
     expect(seen.filter((id) => id.startsWith('a'))).toEqual(['a0']);
     resume!();
@@ -116,7 +115,7 @@ describe('the context of a handler, on a real broker', () => {
     }
     await apps.emit(topic, 'a', 'b', 'c', 'd', 'e', 'f');
     const { group, server } = await apps.start({ controllers: [Handlers] });
-    await waitUntil('the pause', () => consumer);
+    await eventually(() => consumer);
     await apps.consumed(group, topic, 1);
     expect(consumer!.paused()).toEqual([{ topic, partitions: [0] }]);
     expect(seen).toEqual(['a']);
@@ -199,6 +198,32 @@ describe('the context of a handler, beyond Nest', () => {
       ['b', true],
       ['c', false],
     ]);
+  });
+
+  it('tries a record that fails under a pause again when the pause is over, which a close does not wait for', async () => {
+    const seen: string[] = [];
+    const resumes: (() => void)[] = [];
+
+    @Controller()
+    class Handlers {
+      @EventPattern<string>('paused')
+      one(@Payload() id: string, @Ctx() context: KafkaDeliveryContext) {
+        seen.push(`${id}${context.attempt}`);
+        if (context.attempt > 2) return;
+        resumes.push(context.pause());
+        throw new Error('not now');
+      }
+    }
+    world.kafka.produce('paused', { value: 'a' });
+    const app = await world.start({ controllers: [Handlers], durable: false });
+    await eventually(() => resumes.length === 1);
+    world.kafka.produce('paused', { value: 'b' });
+    resumes[0]!();
+    await eventually(() => resumes.length === 2);
+    expect(seen).toEqual(['a1', 'a2']);
+    await app.close();
+    expect(world.lag('paused')).toBe(2n);
+    expect(seen).toEqual(['a1', 'a2']);
   });
 
   it('aborts its signal at handlerTimeout', async () => {

@@ -10,6 +10,7 @@ import { DurableExecution, KafkaMaxRetryExceptionFilter } from '../../../lib/ind
 import { InvalidOptionError } from '../../../lib/errors/errors.js';
 import { DocumentedMaxRetryFilter } from '../../support/documented-max-retry.filter.js';
 import { DurableWorld, headerText } from '../../support/durable-app.js';
+import { KafkaApps } from '../../support/kafka-app.js';
 import { ManualClock } from '../../unit/transport/manual-clock.js';
 
 describe('KafkaMaxRetryExceptionFilter', () => {
@@ -263,4 +264,31 @@ describe('KafkaMaxRetryExceptionFilter', () => {
       expect(world.log.matching('commitOffsets() was called in a durable handler')).toHaveLength(1);
     });
   });
+});
+
+it("the documentation's filter works on a real broker: what it commits is what it skipped", async () => {
+  const apps = await new KafkaApps().connect();
+  try {
+    const topic = await apps.topic('pasted');
+    const seen: string[] = [];
+
+    @UseFilters(new DocumentedMaxRetryFilter(2))
+    @Controller()
+    class Handlers {
+      @EventPattern<string>(topic)
+      one(@Payload() id: string) {
+        seen.push(id);
+        if (id === 'b') throw new Error('fails');
+      }
+    }
+    await apps.emit(topic, 'a', 'b');
+    const { group } = await apps.start({
+      controllers: [Handlers],
+      server: { run: { autoCommitInterval: 600_000 } },
+    });
+    await apps.consumed(group, topic, 2);
+    expect(seen).toEqual(['a', 'b', 'b']);
+  } finally {
+    await apps.dispose();
+  }
 });

@@ -17,7 +17,7 @@ import { InMemoryKafka } from '../../../lib/testing/in-memory-kafka/in-memory-ka
 import type { DriverConsumerOptions, DriverProducerOptions } from '../../../lib/driver/driver.js';
 import { brokers } from '../../support/broker-fixture.js';
 import { KafkaApps } from '../../support/kafka-app.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 const { CompressionCodecs, CompressionTypes, logLevel } = kafkajs;
 
@@ -88,12 +88,12 @@ describe('run', () => {
     const server = { run: { autoCommit: false }, consumer: { groupId: apps.group() } };
     await apps.emit(topic, 'a', 'b');
     const first = await apps.start({ controllers: [Handlers], server });
-    await waitUntil('both', () => seen.length === 2);
+    await eventually(() => seen.length === 2);
     await first.app.close();
     expect(await apps.committed(first.group, topic)).toBe(-1);
     await apps.emit(topic, 'commit', 'c');
     const second = await apps.start({ controllers: [Handlers], server });
-    await waitUntil('all', () => seen.includes('c'));
+    await eventually(() => seen.includes('c'));
     await second.app.close();
     expect(await apps.committed(first.group, topic)).toBe(3);
     expect(seen).toEqual(['a', 'b', 'a', 'b', 'commit', 'c']);
@@ -107,7 +107,7 @@ describe('run', () => {
       server: { run: { autoCommitInterval: 600_000, autoCommitThreshold: 3 } },
     });
     await apps.emit(topic, 'a', 'b');
-    await waitUntil('both', () => seen.length === 2);
+    await eventually(() => seen.length === 2);
     expect(await apps.committed(group, topic)).toBe(0);
     await apps.emit(topic, 'c');
     await apps.consumed(group, topic, 3);
@@ -152,7 +152,7 @@ describe('run', () => {
     }));
     await apps.produce(...records);
     await apps.start({ controllers: [Handlers], server });
-    await waitUntil('all', () => done === 4);
+    await eventually(() => done === 4);
     expect(peak).toBe(most);
   });
 });
@@ -432,7 +432,7 @@ describe('serializer', () => {
       message: 'Internal server error',
     });
     await lastValueFrom(client.emit(events, 'e'));
-    await waitUntil('the event', () => seen.length > 0);
+    await eventually(() => seen.length > 0);
     expect(seen).toEqual(['<client> e']);
   });
 });

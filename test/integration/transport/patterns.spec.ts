@@ -10,7 +10,7 @@ import {
 import { lastValueFrom } from 'rxjs';
 import { ClientKafkaProxy } from '../../../lib/index.js';
 import { KafkaApps } from '../../support/kafka-app.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 describe('patterns', () => {
   const apps = new KafkaApps();
@@ -38,7 +38,7 @@ describe('patterns', () => {
 
     @Controller()
     class Second {
-      @EventPattern(one)
+      @EventPattern<string>(one)
       one(@Payload() id: string) {
         seen.push(`second one ${id}`);
       }
@@ -78,7 +78,7 @@ describe('patterns', () => {
     expect(await lastValueFrom(client.send(early, 'early'))).toBe('to early');
     const late = await apps.topic('found-late');
     await apps.emit(late, 'late 1', 'late 2');
-    await waitUntil('the late topic', () => seen.length === 3);
+    await eventually(() => seen.length === 3);
     expect(seen).toEqual(['early', 'late 1', 'late 2']);
     await apps.consumed(group, late, 2);
   });
@@ -181,7 +181,7 @@ describe('patterns', () => {
       controllers: [Handlers],
       server: { deserializer: { deserialize } as unknown as ConsumerDeserializer, shutdownTimeout: 50 },
     });
-    await waitUntil('the deserializer', () => asked);
+    await eventually(() => asked);
     await app.close();
   });
 });

@@ -32,7 +32,7 @@ import { NotDurableError, TopicMissingError } from '../../../lib/errors/errors.j
 import { KafkaApps } from '../../support/kafka-app.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
 import { NoHttpAdapter } from '../../support/no-http-adapter.js';
-import { waitUntil } from '../../support/wait-until.js';
+import { eventually } from '../../support/eventually.js';
 
 const apps = new KafkaApps();
 
@@ -72,10 +72,7 @@ describe('a server', () => {
 
     // A second member comes and goes.
     const other = await apps.start({ controllers: [Handlers], server: { consumer: { groupId: group } } });
-    await waitUntil(
-      'the rebalance',
-      () => statuses.includes('rebalancing') && statuses.at(-1) === 'connected',
-    );
+    await eventually(() => statuses.includes('rebalancing') && statuses.at(-1) === 'connected');
     await other.app.close();
 
     await server.close();
@@ -120,6 +117,30 @@ describe('a server', () => {
     }
     await apps.start({ controllers: [Handlers] });
     expect((await existing()).sort()).toEqual([ask, `${ask}.reply`, event].sort());
+  });
+});
+
+describe('a client', () => {
+  it('tells its status in order, and again after it was closed', async () => {
+    const topic = await apps.topic('status', { reply: true });
+    const client = apps.closing(new ClientKafkaProxy(apps.options(apps.group())));
+    const statuses: string[] = [];
+    client.status.subscribe((status) => statuses.push(status));
+    client.subscribeToResponseOf(topic);
+    for (let round = 0; round < 2; round++) {
+      await client.connect();
+      expect(statuses.at(-1)).toBe('connected');
+      await client.close();
+      await client.close();
+    }
+    expect(statuses).toEqual([
+      'connected',
+      'stopped',
+      'disconnected',
+      'connected',
+      'stopped',
+      'disconnected',
+    ]);
   });
 });
 
@@ -191,7 +212,7 @@ describe('an application', () => {
       app.connectMicroservice({ strategy: serverOf(apps.group()) }, { inheritAppConfig });
       await app.startAllMicroservices();
       await apps.emit(topic, 'a');
-      await waitUntil('the event', () => handled === 1);
+      await eventually(() => handled === 1);
       expect(seen).toEqual(wanted);
     },
   );
@@ -312,7 +333,7 @@ describe('a durable application with servers of their own transport ids', () => 
   it('runs the handlers of each durably', async () => {
     const { topic, keys } = await start(true);
     await apps.produce({ topic, key: null, value: null, headers: [['idempotency-key', Buffer.from('k')]] });
-    await waitUntil('both', () => keys.length === 2);
+    await eventually(() => keys.length === 2);
     expect(keys).toEqual(['k', 'k']);
   });
 
