@@ -62,7 +62,7 @@ describe('the examples of the README', () => {
     await folder?.dispose();
     await pool?.end();
     await server(`drop database if exists ${database} with (force)`);
-    await server(`drop role if exists ${role}`);
+    await server(`drop role if exists ${role}, ${role}_reader`);
     await fixture.dispose();
   });
 

@@ -60,7 +60,8 @@ export class CompileFolder {
     const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile) as {
       config: { compilerOptions: Record<string, unknown> };
     };
-    const overrides = { rootDir: this.path, outDir: this.path, declaration: false, sourceMap: false };
+    const maps = { sourceMap: false, inlineSources: false };
+    const overrides = { rootDir: this.path, outDir: this.path, declaration: false, ...maps };
     const { options } = ts.convertCompilerOptionsFromJson({ ...config.compilerOptions, ...overrides }, ROOT);
     const program = ts.createProgram(
       [...files.keys()].map((name) => join(this.path, name)),
