@@ -18,8 +18,8 @@ export interface GroupFailure {
   readonly suspects: readonly Delivery[];
 }
 
-/** A group goes on at least until its handlers took so many times as long as its commit. */
-const HANDLERS_PER_COMMIT = 8;
+/** A group goes on at least until its handlers took so many times as long as its begin and commit. */
+const HANDLERS_PER_GROUP = 10;
 const FIRST_SOLO = 64;
 const LAST_SOLO = 8_192;
 /** Weight of the newest value in a moving average. */
@@ -27,9 +27,9 @@ const WEIGHT = 1 / 4;
 
 /** Runs handlers one after the other and commits what they enlisted. One per partition; runs one group at a time. */
 export class GroupRunner {
-  /** Moving averages in milliseconds: of a handler's run, and of a group's commit. */
+  /** Moving averages in milliseconds: of a handler's run, and of what a group costs besides: its begin and its commit. */
   private handlerMillis = 0;
-  private commitMillis = 0;
+  private groupMillis = 0;
   /** Groups still to be run one by one after transactions got into each other's way, and how many the next time. */
   private solo = 0;
   private nextSolo = FIRST_SOLO;
@@ -60,7 +60,7 @@ export class GroupRunner {
 
   private get limitMillis(): number {
     const { maxMillis, stretchedMillis } = this.context.options.groupCommit;
-    return Math.max(maxMillis, Math.min(stretchedMillis, this.commitMillis * HANDLERS_PER_COMMIT));
+    return Math.max(maxMillis, Math.min(stretchedMillis, this.groupMillis * HANDLERS_PER_GROUP));
   }
 
   /**
@@ -125,11 +125,16 @@ export class GroupRunner {
     // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
     const tells = group.deliveries.length > 1 || sample < this.handlerMillis;
     if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
-    return (await this.commit(group, done)) ?? own;
+    const ended = clock.monotonic();
+    const failure = await this.commit(group, done);
+    if (runs > 1) {
+      const overhead = Math.max(0, first - sample) + (clock.monotonic() - ended);
+      this.groupMillis += (overhead - this.groupMillis) * WEIGHT;
+    }
+    return failure ?? own;
   }
 
   private async commit(group: Group, done: readonly Attempt[]): Promise<GroupFailure | undefined> {
-    const { clock } = this.context;
     const resource = group.enlisted;
     const last = done[done.length - 1];
     if (!resource) return undefined;
@@ -140,9 +145,7 @@ export class GroupRunner {
     let after: AfterCommit | undefined;
     try {
       if (this.stopping) throw this.stopping;
-      const began = clock.monotonic();
       after = await resource.commit(done);
-      this.commitMillis += (clock.monotonic() - began - this.commitMillis) * WEIGHT;
     } catch (error) {
       await resource.rollback();
       const undone = done.map(({ delivery }) => delivery);
