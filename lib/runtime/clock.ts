@@ -15,6 +15,8 @@ export interface Clock {
   /** Runs `callback` once after `milliseconds`. */
   setTimeout(callback: () => void, milliseconds: number): Timer;
   clearTimeout(timer: Timer | undefined): void;
+  /** As `setTimeout`, for upkeep: a timer that keeps no process alive. */
+  setBackgroundTimeout(callback: () => void, milliseconds: number): Timer;
   /** Runs `callback` after the current event-loop turn. */
   setImmediate(callback: () => void): void;
   /** In [0, 1). */
@@ -29,6 +31,7 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
   setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
+  setBackgroundTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds).unref(),
   setImmediate: (callback) => void setImmediate(callback),
   random: () => Math.random(),
   uuid: () => uuidv7(Date.now(), randomPool()),

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from './clock.js';
 
-/** Work that is done again and again, with a pause in between; never twice at once. */
+/** Upkeep that is done again and again, with a pause in between; never twice at once. Keeps no process alive. */
 export class Periodic {
   private timer: Timer | undefined;
   private working: Promise<void> | undefined;
@@ -31,7 +31,7 @@ export class Periodic {
   }
 
   private schedule(): void {
-    this.timer = this.clock.setTimeout(() => {
+    this.timer = this.clock.setBackgroundTimeout(() => {
       this.working = this.run();
     }, this.pause);
   }

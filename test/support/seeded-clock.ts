@@ -28,6 +28,10 @@ export class SeededClock implements Clock {
     return this.#elapsed;
   }
 
+  setBackgroundTimeout(callback: () => void, milliseconds: number): unknown {
+    return this.setTimeout(callback, milliseconds);
+  }
+
   setTimeout(callback: () => void, milliseconds: number): unknown {
     const timer = { at: this.#elapsed + Math.max(0, milliseconds), callback };
     this.#timers.add(timer);

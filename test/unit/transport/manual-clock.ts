@@ -19,6 +19,10 @@ export class ManualClock implements Clock {
     return this.time;
   }
 
+  setBackgroundTimeout(callback: () => void, milliseconds: number): Timer {
+    return this.setTimeout(callback, milliseconds);
+  }
+
   setTimeout(callback: () => void, milliseconds: number): Timer {
     const timer: Scheduled = { at: this.time + milliseconds, callback };
     this.timers.add(timer);
