@@ -24,15 +24,25 @@ async function main() {
   if ((await run('npm', ['run', '--silent', 'build'])) !== 0) return 1;
   const { startServers } = await import('../sample/dist/servers/index.js');
   const servers = await startServers({ log: (line) => console.log(line) });
+  const addresses = { KAFKA_BROKERS: servers.brokers.join(','), DATABASE_URL: servers.databaseUrl };
   try {
-    return await run(
-      process.execPath,
-      ['--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js', ...selected],
-      { KAFKA_BROKERS: servers.brokers.join(','), DATABASE_URL: servers.databaseUrl },
+    if (selected.length > 0) return await jest(selected, addresses);
+    const ignored = ['/node_modules/', '/dist/', '/test/crash/'];
+    const rest = await jest(
+      ignored.map((path) => `--testPathIgnorePatterns=${path}`),
+      addresses,
     );
+    // Each of these runs several services at once and kills them: they want the machine for themselves.
+    const crash = await jest(['--runInBand', '/test/crash/'], addresses);
+    return rest || crash;
   } finally {
     await servers.stop();
   }
+}
+
+function jest(args, env) {
+  const runner = ['--experimental-vm-modules', '--no-warnings', 'node_modules/jest/bin/jest.js'];
+  return run(process.execPath, [...runner, ...args], env);
 }
 
 /** Resolves with the exit code; 1 for one that a signal ended. */
