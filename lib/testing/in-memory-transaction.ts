@@ -34,6 +34,8 @@ export interface InMemoryTransactionClient {
 /** What a ledger lends its transactions. */
 export interface InMemoryTransactionHost {
   readonly store: InMemoryLedgerStore;
+  /** The ledger's name. */
+  readonly owner: string;
   now(): number;
   /** One way of a message between process and database; lets others go first. */
   turn(): Promise<void>;
@@ -62,6 +64,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Failed executions that were taken over, as they were. */
   private readonly reclaimed = new Map<string, StoredExecution>();
   private readonly fences = new Map<string, StoredFence>();
+  /** Under which each of them was claimed. */
+  private readonly epochs = new Map<string, bigint>();
   private readonly rows: StoredRow[] = [];
   private readonly forgetDisconnect: () => void;
 
@@ -126,7 +130,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Ends the transaction from outside: its connection is gone. */
   break(): void {
     this.lost = true;
-    if (this.state !== 'ended') this.end();
+    // Also if it is about to commit: whoever waits to do so may be dead, and its locks must not outlive it.
+    this.end();
   }
 
   private async claimNow({ fence, advanceTo, executions }: LaneClaim): Promise<ClaimVerdict[]> {
@@ -143,6 +148,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       }
       const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
+      this.epochs.set(name, fence.epoch);
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
       for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
         verdicts.set(execution, await this.claimKey(fence, execution));
@@ -203,7 +209,13 @@ export class InMemoryTransaction implements LedgerTransaction {
   }
 
   private apply({ replies, outbox }: GroupWork): void {
-    const { store } = this.host;
+    const { store, owner } = this.host;
+    const fences = [...this.fences].map(([name, { lane, nextOffset }]) => ({
+      lane,
+      epoch: this.epochs.get(name)!,
+      epochInForce: store.fences.get(name)!.epoch,
+      nextOffset,
+    }));
     for (const [name, fence] of this.fences) store.fences.set(name, fence);
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
@@ -213,6 +225,13 @@ export class InMemoryTransaction implements LedgerTransaction {
     }
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
     store.rows.push(...this.rows);
+    store.committed({
+      owner,
+      fences,
+      executions: [...this.executions.values()],
+      rows: this.rows,
+      outbox: outbox.map(({ record }) => record),
+    });
   }
 
   private async write(row: StoredRow): Promise<void> {
