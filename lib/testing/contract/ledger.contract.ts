@@ -3,6 +3,7 @@ import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
+import { describeSteps } from './ledger-steps.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -31,5 +32,6 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeSteps(runner, current);
   });
 }
