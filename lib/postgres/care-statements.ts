@@ -84,6 +84,8 @@ export function createCareStatements(schema: string) {
          delete from ${s}.failure f using executions e where f.scope_id = e.scope_id and f.key = e.key
        ), letters as (
          delete from ${s}.dead_letter d using executions e where d.scope_id = e.scope_id and d.key = e.key
+       ), steps as (
+         delete from ${s}.step t using executions e where t.scope_id = e.scope_id and t.key = e.key
        ), reached as (
          select scope_id, key from stretch order by scope_id desc, key desc limit 1
        ), moved as (

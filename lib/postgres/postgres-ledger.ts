@@ -21,6 +21,7 @@ import {
 import { PostgresCare } from './postgres-care.js';
 import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
+import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
@@ -40,6 +41,7 @@ export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
   readonly members: PostgresMembers;
+  readonly steps: PostgresStepJournal;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
@@ -57,6 +59,7 @@ export class PostgresLedger implements Ledger {
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
+    this.steps = new PostgresStepJournal(this.statements, () => this.parts());
   }
 
   /** The pool that the ledger works with, for whoever shares it. */

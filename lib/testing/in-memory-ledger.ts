@@ -16,6 +16,7 @@ import {
   laneName,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
+import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
@@ -39,6 +40,7 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly members: InMemoryLedgerMembers;
+  readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
   private readonly owner: string;
   private readonly transactions = new Set<InMemoryTransaction>();
@@ -58,6 +60,7 @@ export class InMemoryLedger implements Ledger {
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
     this.members = new InMemoryLedgerMembers(store, this.owner, reach);
+    this.steps = new InMemoryStepJournal(store, reach);
   }
 
   async open(): Promise<void> {

@@ -13,7 +13,7 @@ const APPLICATION = [
   'grant select, insert on {schema}.scope to {role}',
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
-    {schema}.outbox, {schema}.instance, {schema}.member to {role}`,
+    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step to {role}`,
   'grant select, update on {schema}.pruning to {role}',
   'grant usage on sequence {schema}.fence_epoch to {role}',
 ];
@@ -22,7 +22,7 @@ const APPLICATION = [
 const READER = [
   'grant usage on schema {schema} to {role}',
   `grant select on {schema}.executions, {schema}.dead_letters, {schema}.fences, {schema}.undispatched,
-    {schema}.instances, {schema}.members to {role}`,
+    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps to {role}`,
 ];
 
 describe('privileges', () => {
