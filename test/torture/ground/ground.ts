@@ -129,11 +129,19 @@ export class Ground {
     await until(`${topic} to be gone`, async () => !(await this.admin.listTopics()).includes(topic), 30_000);
   }
 
+  /** Resolves when its partitions have leaders. kafkajs' own way of waiting fails while a topic is not known yet. */
   async createTopic(topic: string, partitions: number): Promise<void> {
     await this.admin.createTopics({
-      waitForLeaders: true,
+      waitForLeaders: false,
       topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
     });
+    await until(`${topic} to have leaders`, () =>
+      this.admin.fetchTopicMetadata({ topics: [topic] }).then(
+        ({ topics: [found] }) =>
+          found!.partitions.length === partitions && found!.partitions.every(({ leader }) => leader >= 0),
+        () => false,
+      ),
+    );
   }
 
   async addPartitions(count: number): Promise<void> {
