@@ -23,6 +23,12 @@ export function createCareStatements(schema: string) {
        on conflict (id) do update set seen_at = clock_timestamp()`,
     ),
     leave: statement(`delete from ${s}.instance where id = $1::text`),
+    // Of processes that died with nobody to take over from them, or whose members were gone before.
+    forgetMembers: statement(
+      `delete from ${s}.member m where not exists (
+         select 1 from ${s}.instance i
+         where i.id = m.instance and i.seen_at > clock_timestamp() - interval '10 minutes')`,
+    ),
     forgetInstances: statement(
       `delete from ${s}.instance where seen_at < clock_timestamp() - interval '1 day'`,
     ),

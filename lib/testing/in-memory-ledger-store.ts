@@ -1,3 +1,4 @@
+import type { MemberName } from '../execution/ledger-members.js';
 import type {
   DeadLetterToStore,
   ExecutionState,
@@ -70,6 +71,10 @@ export class InMemoryLedgerStore {
   readonly locks = new InMemoryLocks();
   /** When each ledger was last seen, by its name. */
   readonly instances = new Map<string, number>();
+  /** Members of consumer groups, by group and member id. */
+  readonly members = new Map<string, MemberName & { readonly instance: string }>();
+  /** Ledgers that have announced members and not died since. */
+  readonly living = new Set<string>();
   private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();

@@ -7,6 +7,7 @@ import {
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
@@ -37,6 +38,7 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly members: InMemoryLedgerMembers;
   private readonly clock: Clock;
   private readonly owner: string;
   private readonly transactions = new Set<InMemoryTransaction>();
@@ -55,6 +57,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
+    this.members = new InMemoryLedgerMembers(store, this.owner, reach);
   }
 
   async open(): Promise<void> {
@@ -68,6 +71,7 @@ export class InMemoryLedger implements Ledger {
     if (this.state !== 'open') return;
     this.dropDispatched();
     this.store.instances.delete(this.owner);
+    await this.members.withdraw();
     this.crash();
   }
 
@@ -178,6 +182,7 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
+    this.members.die();
     for (const transaction of [...this.transactions]) transaction.break();
   }
 

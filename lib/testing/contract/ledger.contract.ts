@@ -1,6 +1,7 @@
 import { describeCare } from './ledger-care.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
+import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
@@ -31,5 +32,6 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeMembers(runner, current);
   });
 }
