@@ -12,6 +12,8 @@ export class EchoServer {
   readonly requests: KafkaRecord[] = [];
   /** How often each reply is produced. */
   copies = 1;
+  /** Milliseconds that an answer takes. */
+  delay: () => number = () => 0;
   private gate: Deferred<void> | undefined;
   private readonly consumer: DriverConsumer;
   private readonly producer: DriverProducer;
@@ -64,6 +66,8 @@ export class EchoServer {
 
   private async answer(request: KafkaRecord): Promise<void> {
     await this.gate?.promise;
+    const delay = this.delay();
+    if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
     const headers: RecordHeader[] = [
       ['kafka_nest-is-disposed', Buffer.alloc(1)],
       ['kafka_correlationId', headerValue(request.headers, 'kafka_correlationId')!],
