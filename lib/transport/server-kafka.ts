@@ -28,7 +28,7 @@ import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
-import { isStartupProbe, runStartupProbe } from './startup-probe.js';
+import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -66,7 +66,7 @@ export class ServerKafka
   protected readonly groupId: string;
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
-  private readonly probes: MessageHandler[] = [];
+  private readonly preflight = new Preflight();
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -87,7 +87,7 @@ export class ServerKafka
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
     if (isStartupProbe(callback)) {
-      this.probes.push(callback);
+      this.preflight.probes.push(callback);
       return;
     }
     this.registry.add({ pattern: pattern as string | RegExp, callback, isEvent: isEventHandler });
@@ -125,6 +125,11 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
+  /** Has `check` run by each start from now on, before anything is connected. For modules that work on this server's handlers. */
+  beforeStart(check: StartupCheck): void {
+    this.preflight.checks.push(check);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
@@ -145,7 +150,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
-    await this.runProbes();
+    await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
@@ -259,18 +264,6 @@ export class ServerKafka
       }) as unknown;
       if (isPromise(started)) started.then(undefined, reject);
     });
-  }
-
-  private async runProbes(): Promise<void> {
-    const { engine, insistsOnAutoCommit } = this.resolved;
-    const { concurrency, commitOffsets } = engine;
-    for (const probe of this.probes) {
-      await runStartupProbe(
-        probe,
-        { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
-        this.logger,
-      );
-    }
   }
 
   private connected(): Connection {
