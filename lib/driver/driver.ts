@@ -148,6 +148,11 @@ export interface DriverConsumer {
    * rejoin. Rejects with a retryable error if the coordinator can't be asked.
    */
   confirmMembership(): Promise<boolean>;
+  /**
+   * What the coordinator calls us, from its first answer on and through rebalances; another one after an expulsion.
+   * `undefined` while it knows nothing of us.
+   */
+  readonly memberId: string | undefined;
   /** Who we are in the group; `undefined` before the first join. */
   readonly membership: GroupMembership | undefined;
   /** What `KafkaContext.getConsumer()` returns: an object with the shape of the driver's own consumer. */
@@ -245,6 +250,6 @@ export interface DriverAdmin {
   /** Sets committed offsets of a group without members. */
   setCommitted(groupId: string, offsets: readonly PartitionOffset[]): Promise<void>;
   deleteGroup(groupId: string): Promise<void>;
-  /** Has the coordinator drop a member, whoever asks. A member that is not there is fine. */
-  removeMember(groupId: string, memberId: string): Promise<void>;
+  /** Has the coordinator drop a member, whoever asks. Resolves with whether it was there. */
+  removeMember(groupId: string, memberId: string): Promise<boolean>;
 }

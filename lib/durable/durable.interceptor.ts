@@ -59,6 +59,7 @@ export class DurableInterceptor implements NestInterceptor {
       // To its end: what a stream still had to write would miss the commit.
       const values = await durableRuns.run(run, () => allValues(next.handle()));
       expectNothingNested(run);
+      run.steps.expectEnded();
       return from(values);
     } catch (error) {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.

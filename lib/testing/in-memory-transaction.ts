@@ -15,6 +15,7 @@ import type {
   Release,
 } from '../execution/ledger.js';
 import {
+  completedExecution,
   executionName,
   knownExecution,
   laneName,
@@ -45,15 +46,12 @@ export interface InMemoryTransactionHost {
 const unreachable = () =>
   new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
 
+const endedMessage =
+  "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await every " +
+  'call before the handler returns.';
+
 export class InMemoryTransaction implements LedgerTransaction {
-  readonly client: InMemoryTransactionClient = {
-    insert: (table, row) => this.write({ table, row }),
-    fail: async (error) => {
-      await this.enter();
-      this.aborted = true;
-      throw error;
-    },
-  };
+  readonly client = this.clientFor(() => undefined);
   private state: 'new' | 'open' | 'ended' = 'new';
   private lost = false;
   private aborted = false;
@@ -82,6 +80,27 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  async nested<T>(work: (client: InMemoryTransactionClient) => Promise<T>): Promise<T> {
+    await this.enter();
+    const before = this.rows.length;
+    let over = false;
+    try {
+      const result = await work(
+        this.clientFor(() => {
+          if (over) throw new WrongCallOrderError(endedMessage);
+        }),
+      );
+      over = true;
+      if (this.aborted) throw new TransactionAbortedError();
+      return result;
+    } catch (error) {
+      over = true;
+      this.rows.length = before;
+      this.aborted = false;
+      throw error;
+    }
+  }
+
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
     return this.inTurn(() => this.claimNow(claim));
   }
@@ -93,7 +112,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   async commit(work: GroupWork): Promise<void> {
     if (this.state === 'new') {
       this.end();
-      if (work.releases.length + work.replies.length + work.outbox.length === 0) return;
+      const { releases, replies, outbox, steps = [] } = work;
+      if (releases.length + replies.length + outbox.length + steps.length === 0) return;
       throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
     }
     if (this.lost) throw unreachable();
@@ -162,7 +182,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       locks.release(name, this);
       return knownExecution(known);
     }
-    this.executions.set(name, completed(lane, execution, this.host.now()));
+    this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     return 'claimed';
   }
 
@@ -179,7 +199,7 @@ export class InMemoryTransaction implements LedgerTransaction {
         );
       }
       this.reclaimed.set(name, known);
-      this.executions.set(name, completed(lane, execution, this.host.now()));
+      this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     });
   }
 
@@ -202,7 +222,7 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
-  private apply({ replies, outbox }: GroupWork): void {
+  private apply({ replies, outbox, steps = [] }: GroupWork): void {
     const { store } = this.host;
     for (const [name, fence] of this.fences) store.fences.set(name, fence);
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
@@ -212,7 +232,23 @@ export class InMemoryTransaction implements LedgerTransaction {
       store.replies.set(executionName(scope, key), { body: Buffer.from(body), createdAt: this.host.now() });
     }
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
+    for (const { scope, key, step } of steps) store.addStep(executionName(scope, key), step);
     store.rows.push(...this.rows);
+  }
+
+  private clientFor(check: () => void): InMemoryTransactionClient {
+    return {
+      insert: async (table, row) => {
+        check();
+        await this.write({ table, row });
+      },
+      fail: async (error) => {
+        check();
+        await this.enter();
+        this.aborted = true;
+        throw error;
+      },
+    };
   }
 
   private async write(row: StoredRow): Promise<void> {
@@ -227,10 +263,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError("A transaction's client was used before the first claim");
     }
     if (this.state === 'ended' && !this.lost) {
-      throw new WrongCallOrderError(
-        "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await " +
-          'every call before the handler returns.',
-      );
+      throw new WrongCallOrderError(endedMessage);
     }
     await this.host.turn();
     if (this.lost) throw unreachable();
@@ -274,24 +307,4 @@ export class InMemoryTransaction implements LedgerTransaction {
     this.host.store.locks.releaseAll(this);
     this.host.ended(this);
   }
-}
-
-function completed(
-  lane: Fence['lane'],
-  { key, fingerprint, offset }: ExecutionClaim,
-  finishedAt: number,
-): StoredExecution {
-  const { scope, topicId, partition } = lane;
-  return {
-    scope,
-    key: Buffer.from(key),
-    state: 'completed',
-    fingerprint,
-    topicId,
-    partition,
-    offset,
-    attempts: 1,
-    error: null,
-    finishedAt,
-  };
 }

@@ -14,6 +14,7 @@ import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
+import { settle } from '../runtime/settle.js';
 import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
 import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
@@ -28,6 +29,7 @@ import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
 
@@ -36,6 +38,7 @@ interface Connection {
   readonly driver: KafkaDriver;
   readonly producer: DriverProducer;
   readonly consumer: DriverConsumer;
+  readonly seat: ServerSeat;
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
   readonly calls: HandlerCalls;
@@ -135,6 +138,11 @@ export class ServerKafka
     return this.life?.connection?.producer;
   }
 
+  /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
+  get seat(): ServerSeat | undefined {
+    return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
+  }
+
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
     const { driver, calls, producer } = this.connected();
@@ -196,7 +204,8 @@ export class ServerKafka
     const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
-    return { driver, producer, consumer, records, replies, calls };
+    const seat = new ServerSeat(groupId, consumer, driver);
+    return { driver, producer, consumer, seat, records, replies, calls };
   }
 
   /** The Kafka client to listen with. */
@@ -280,13 +289,4 @@ function expectOpen({ closing }: Life): void {
 
 function closedWhileStarting(): ConnectionClosedError {
   return new ConnectionClosedError('The server was closed while it was starting');
-}
-
-async function settle(work: Promise<unknown>): Promise<unknown> {
-  try {
-    await work;
-    return undefined;
-  } catch (error) {
-    return error;
-  }
 }

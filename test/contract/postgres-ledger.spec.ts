@@ -22,6 +22,14 @@ function describePostgres(name: string, options: () => Partial<PostgresLedgerOpt
       },
       fail: (client) => (client as TransactionClient).query('select no_such_column'),
       written: () => schema.effects(),
+      die: async (memberId) => {
+        await schema.query(
+          `select pg_terminate_backend(l.pid) from pg_locks l join {schema}.member m
+           on l.locktype = 'advisory' and (l.classid::bigint << 32 | l.objid::bigint) = m.lock_key
+           where m.member_id = $1`,
+          [memberId],
+        );
+      },
       dispose: async () => {
         await schema.dispose();
         for (const pool of pools) await pool.end();

@@ -80,6 +80,10 @@ export class KafkajsConsumer implements DriverConsumer {
     this.native = createConsumerFacade(this, options.groupId, connections, kafka, log);
   }
 
+  get memberId(): string | undefined {
+    return this.member?.memberId || undefined;
+  }
+
   get membership(): GroupMembership | undefined {
     const membership = this.member?.membership;
     return (

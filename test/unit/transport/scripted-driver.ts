@@ -110,6 +110,7 @@ export class ScriptedDriver implements KafkaDriver {
 
 export class ScriptedConsumer implements DriverConsumer {
   readonly native = { kind: 'consumer' };
+  readonly memberId = undefined;
   readonly membership = undefined;
   readonly seeks: PartitionOffset[] = [];
   readonly commits: PartitionOffset[] = [];
