@@ -29,8 +29,8 @@ import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
 import {
   aimProbe,
   createProbeController,
-  DurableStartupProbe,
   isProbeController,
+  prepareLedger,
 } from './durable-startup.probe.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
@@ -93,7 +93,10 @@ export class DurableModule
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
-      if (server instanceof ServerKafka) aimProbe(probe, server);
+      if (!(server instanceof ServerKafka)) return;
+      // Not left to the probe: a guard that stops it would keep the ledger from hearing how many transactions there will be.
+      server.beforeStart((facts) => prepareLedger(ledger, facts));
+      aimProbe(probe, server);
     });
   }
 
@@ -151,7 +154,6 @@ function assemble(options: Provider[], global = true): DynamicModule {
     { provide: LEDGER, useFactory: createLedger, inject: [DURABLE_OPTIONS] },
     { provide: DURABLE_CORE, useFactory: createCore, inject: [DURABLE_OPTIONS, LEDGER] },
     DurableMetadataAccessor,
-    DurableStartupProbe,
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
@@ -180,7 +182,6 @@ function assemble(options: Provider[], global = true): DynamicModule {
       DurableLedger,
       DurablePool,
       DurableMetadataAccessor,
-      DurableStartupProbe,
       DURABLE_CORE,
       LEDGER,
     ],

@@ -5,6 +5,7 @@ import type { Log } from '../runtime/log.js';
 import { clientMessages } from './client.messages.js';
 import { driverConsumerOptions, driverProducerOptions, driverReadOptions } from './driver-options.js';
 import { ExclusiveReplyPath } from './exclusive-reply-path.js';
+import { ineffectiveOptions } from './ineffective-options.js';
 import { ReplyPartitionAssigner } from './reply-partition-assigner.js';
 import type { ReplyPath } from './reply-path.js';
 import { ReplyReader } from './reply-reader.js';
@@ -75,7 +76,8 @@ export class ClientConnection {
   private async establish(): Promise<Opened> {
     await this.predecessor;
     const { settings } = this;
-    const { options, replyTopics } = settings;
+    const { options, replyTopics, log } = settings;
+    for (const warning of ineffectiveOptions(options.given)) log.warn(warning);
     const driver = await settings.createDriver();
     const producer = driver.createProducer(driverProducerOptions(options));
     producer.onStatus((status) => settings.onStatus(status));

@@ -30,7 +30,7 @@ import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
-import { isStartupProbe, runStartupProbe } from './startup-probe.js';
+import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -69,7 +69,7 @@ export class ServerKafka
   protected readonly groupId: string;
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
-  private readonly probes: MessageHandler[] = [];
+  private readonly preflight = new Preflight();
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -90,7 +90,7 @@ export class ServerKafka
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
     if (isStartupProbe(callback)) {
-      this.probes.push(callback);
+      this.preflight.probes.push(callback);
       return;
     }
     this.registry.add({ pattern: pattern as string | RegExp, callback, isEvent: isEventHandler });
@@ -128,6 +128,11 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
+  /** Has `check` run by each start from now on, before anything is connected. For modules that work on this server's handlers. */
+  beforeStart(check: StartupCheck): void {
+    this.preflight.checks.push(check);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
@@ -153,7 +158,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
-    await this.runProbes();
+    await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
@@ -268,18 +273,6 @@ export class ServerKafka
       }) as unknown;
       if (isPromise(started)) started.then(undefined, reject);
     });
-  }
-
-  private async runProbes(): Promise<void> {
-    const { engine, insistsOnAutoCommit } = this.resolved;
-    const { concurrency, commitOffsets } = engine;
-    for (const probe of this.probes) {
-      await runStartupProbe(
-        probe,
-        { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
-        this.logger,
-      );
-    }
   }
 
   private connected(): Connection {
