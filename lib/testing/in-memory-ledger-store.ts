@@ -1,11 +1,14 @@
+import type { MemberName } from '../execution/ledger-members.js';
 import type {
   DeadLetterToStore,
+  ExecutionClaim,
   ExecutionState,
   KnownExecution,
   Lane,
   OutboxRecord,
   Scope,
 } from '../execution/ledger.js';
+import type { RecordedStep } from '../execution/step-journal.js';
 import { InMemoryLocks } from './in-memory-locks.js';
 
 export interface StoredExecution extends KnownExecution {
@@ -83,6 +86,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Per execution, by position. */
+  readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
   readonly outbox = new Map<string, StoredOutboxRecord>();
   /** Append-only. */
@@ -90,6 +95,10 @@ export class InMemoryLedgerStore {
   readonly locks = new InMemoryLocks();
   /** When each ledger was last seen, by its name. */
   readonly instances = new Map<string, number>();
+  /** Members of consumer groups, by group and member id. */
+  readonly members = new Map<string, MemberName & { readonly instance: string }>();
+  /** Ledgers that have announced members and not died since. */
+  readonly living = new Set<string>();
   private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();
@@ -137,6 +146,13 @@ export class InMemoryLedgerStore {
     this.outbox.set(record.id, { lane, record, createdAt, seq: ++this.lastSeq });
   }
 
+  /** For ledgers: writes a step, unless there is one at its position. */
+  addStep(name: string, step: RecordedStep): void {
+    let steps = this.steps.get(name);
+    if (!steps) this.steps.set(name, (steps = new Map()));
+    if (!steps.has(step.position)) steps.set(step.position, { ...step, result: Buffer.from(step.result) });
+  }
+
   /** For transactions: to be told when the database goes away. Returns how to stop that. */
   whenDisconnected(listener: () => void): () => void {
     this.onDisconnect.add(listener);
@@ -161,4 +177,25 @@ export function knownExecution({
   offset,
 }: StoredExecution): KnownExecution {
   return { state, fingerprint, topicId, partition, offset };
+}
+
+/** What a claim writes, for its transaction to commit. */
+export function completedExecution(
+  lane: Lane,
+  { key, fingerprint, offset }: ExecutionClaim,
+  finishedAt: number,
+): StoredExecution {
+  const { scope, topicId, partition } = lane;
+  return {
+    scope,
+    key: Buffer.from(key),
+    state: 'completed',
+    fingerprint,
+    topicId,
+    partition,
+    offset,
+    attempts: 1,
+    error: null,
+    finishedAt,
+  };
 }

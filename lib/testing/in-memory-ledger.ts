@@ -7,6 +7,7 @@ import {
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
@@ -15,6 +16,7 @@ import {
   laneName,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
+import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
@@ -37,6 +39,8 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly members: InMemoryLedgerMembers;
+  readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
   /** What the store knows this ledger by. */
   readonly name: string;
@@ -56,6 +60,8 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
+    this.members = new InMemoryLedgerMembers(store, this.name, reach);
+    this.steps = new InMemoryStepJournal(store, reach);
   }
 
   async open(): Promise<void> {
@@ -69,6 +75,7 @@ export class InMemoryLedger implements Ledger {
     if (this.state !== 'open') return;
     this.dropDispatched();
     this.store.instances.delete(this.name);
+    await this.members.withdraw();
     this.crash();
   }
 
@@ -188,6 +195,7 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
+    this.members.die();
     this.breakConnections();
     this.care.crash();
   }

@@ -80,7 +80,7 @@ export class InMemoryAdmin implements DriverAdmin {
     return this.#request('a group deletion', () => this.cluster.coordinator.delete(groupId));
   }
 
-  removeMember(groupId: string, memberId: string): Promise<void> {
+  removeMember(groupId: string, memberId: string): Promise<boolean> {
     return this.#request('a member removal', () => this.cluster.coordinator.group(groupId).remove(memberId));
   }
 

@@ -48,6 +48,10 @@ export class InMemoryConsumer implements DriverConsumer {
     this.#session = this.#newSession();
   }
 
+  get memberId(): string | undefined {
+    return this.#session.memberId;
+  }
+
   get membership(): GroupMembership | undefined {
     return this.#session.membership;
   }

@@ -4,12 +4,15 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
   KafkaDriver,
 } from '../../driver/driver.js';
 import type { Cluster } from './cluster.js';
 import { InMemoryAdmin } from './in-memory-admin.js';
 import { InMemoryConsumer } from './in-memory-consumer.js';
 import { InMemoryProducer } from './in-memory-producer.js';
+import { InMemoryReader } from './in-memory-reader.js';
 
 /** The clients of one process of several that share an in-memory cluster. Made by `InMemoryKafka.process`. */
 export class InMemoryKafkaProcess implements KafkaDriver {
@@ -31,6 +34,10 @@ export class InMemoryKafkaProcess implements KafkaDriver {
 
   createProducer(options: DriverProducerOptions = {}): DriverProducer {
     return this.#own(new InMemoryProducer(this.cluster, options));
+  }
+
+  createReader(options: DriverReaderOptions): DriverReader {
+    return this.#own(new InMemoryReader(this.cluster, options));
   }
 
   createAdmin(): DriverAdmin {

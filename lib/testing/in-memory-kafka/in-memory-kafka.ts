@@ -4,6 +4,8 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
   KafkaDriver,
 } from '../../driver/driver.js';
 import { InvalidOptionError } from '../../errors/errors.js';
@@ -14,6 +16,7 @@ import type { InMemoryKafkaFaults } from './faults.js';
 import type { GroupState } from './group.js';
 import { committedOffsets, InMemoryAdmin } from './in-memory-admin.js';
 import { InMemoryConsumer } from './in-memory-consumer.js';
+import { InMemoryReader } from './in-memory-reader.js';
 import { InMemoryProducer } from './in-memory-producer.js';
 import { InMemoryKafkaProcess } from './in-memory-kafka-process.js';
 import { type NativeMessage, outgoing } from './native-producer.js';
@@ -93,6 +96,10 @@ export class InMemoryKafka implements KafkaDriver {
     return consumer;
   }
 
+  createReader(options: DriverReaderOptions): DriverReader {
+    return new InMemoryReader(this.#cluster, options);
+  }
+
   createProducer(options: DriverProducerOptions = {}): DriverProducer {
     return new InMemoryProducer(this.#cluster, options);
   }
@@ -139,6 +146,7 @@ export class InMemoryKafka implements KafkaDriver {
     if (
       client instanceof InMemoryConsumer ||
       client instanceof InMemoryProducer ||
+      client instanceof InMemoryReader ||
       client instanceof InMemoryAdmin
     ) {
       client.crash();
