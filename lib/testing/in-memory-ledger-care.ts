@@ -58,6 +58,11 @@ export class InMemoryLedgerCare implements LedgerCare {
     }
   }
 
+  /** The process died: what it held is free. */
+  crash(): void {
+    this.store.locks.releaseAll(this);
+  }
+
   /** Looks at everything at once: memory holds little. */
   async prune(retention: Retention): Promise<PruneResult> {
     await this.reach();

@@ -57,6 +57,26 @@ export interface StoredRow {
   readonly row: unknown;
 }
 
+/** A fence that a commit moved. */
+export interface CommittedFence {
+  readonly lane: Lane;
+  /** Under which the transaction moved it. */
+  readonly epoch: bigint;
+  /** In force at the moment of the commit: the same, or somebody got past the fence. */
+  readonly epochInForce: bigint;
+  readonly nextOffset: bigint;
+}
+
+/** What one transaction made durable, all at once. */
+export interface StoredCommit {
+  /** The ledger that committed. */
+  readonly owner: string;
+  readonly fences: readonly CommittedFence[];
+  readonly executions: readonly StoredExecution[];
+  readonly rows: readonly StoredRow[];
+  readonly outbox: readonly OutboxRecord[];
+}
+
 /**
  * The database behind one or more `InMemoryLedger`s: what it holds is committed, and outlives the ledgers that wrote it,
  * as processes come and go. Tests read it; only ledgers write.
@@ -82,6 +102,7 @@ export class InMemoryLedgerStore {
   private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();
+  private readonly onCommit = new Set<(commit: StoredCommit) => void>();
   private away = false;
 
   /** `true` between `disconnect` and `reconnect`. */
@@ -102,6 +123,17 @@ export class InMemoryLedgerStore {
   /** Rows that handlers wrote to `table`, in the order of their commits. */
   rowsOf(table: string): unknown[] {
     return this.rows.filter((row) => row.table === table).map(({ row }) => row);
+  }
+
+  /** Calls back at each commit of handlers' work, and each ending, when it is stored. Returns how to stop that. */
+  whenCommitted(listener: (commit: StoredCommit) => void): () => void {
+    this.onCommit.add(listener);
+    return () => this.onCommit.delete(listener);
+  }
+
+  /** For ledgers: tells the listeners. */
+  committed(commit: StoredCommit): void {
+    for (const listener of [...this.onCommit]) listener(commit);
   }
 
   /** For ledgers: an epoch that was never used. */

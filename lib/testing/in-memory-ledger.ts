@@ -42,7 +42,8 @@ export class InMemoryLedger implements Ledger {
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
-  private readonly owner: string;
+  /** What the store knows this ledger by. */
+  readonly name: string;
   private readonly transactions = new Set<InMemoryTransaction>();
   private readonly dispatched = new Set<string>();
   private dispatchTimer: Timer | undefined;
@@ -52,14 +53,14 @@ export class InMemoryLedger implements Ledger {
   constructor({ store = new InMemoryLedgerStore(), clock = systemClock }: InMemoryLedgerOptions = {}) {
     this.store = store;
     this.clock = clock;
-    this.owner = clock.uuid();
+    this.name = clock.uuid();
     const reach = async () => {
       this.check();
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
-    this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
-    this.members = new InMemoryLedgerMembers(store, this.owner, reach);
+    this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
+    this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
   }
 
@@ -67,13 +68,13 @@ export class InMemoryLedger implements Ledger {
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
     await this.reach();
     this.state = 'open';
-    this.store.instances.set(this.owner, this.clock.now());
+    this.store.instances.set(this.name, this.clock.now());
   }
 
   async close(): Promise<void> {
     if (this.state !== 'open') return;
     this.dropDispatched();
-    this.store.instances.delete(this.owner);
+    this.store.instances.delete(this.name);
     await this.members.withdraw();
     this.crash();
   }
@@ -102,7 +103,7 @@ export class InMemoryLedger implements Ledger {
       epoch,
       nextOffset,
       previousOffset: before?.previousOffset ?? 0n,
-      owner: this.owner,
+      owner: this.name,
     });
     const undispatched = [...this.store.outbox.values()].filter(
       (stored) =>
@@ -117,6 +118,7 @@ export class InMemoryLedger implements Ledger {
     this.check();
     const host: InMemoryTransactionHost = {
       store: this.store,
+      owner: this.name,
       now: () => this.clock.now(),
       turn: () => this.turn(),
       takeLostAnswer: () => {
@@ -161,12 +163,20 @@ export class InMemoryLedger implements Ledger {
       const past = conclusion.execution.offset + 1n;
       const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
       fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+      const moved = { lane, epoch, epochInForce: fence.epoch, nextOffset };
       const known = executions.get(key);
       if (known !== undefined) {
         if (isAt(known, conclusion)) return undefined;
         if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
       }
       this.write(key, conclusion);
+      this.store.committed({
+        owner: this.name,
+        fences: [moved],
+        executions: [executions.get(key)!],
+        rows: [],
+        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
+      });
       return undefined;
     } finally {
       forget();
@@ -186,6 +196,12 @@ export class InMemoryLedger implements Ledger {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
     this.members.die();
+    this.breakConnections();
+    this.care.crash();
+  }
+
+  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  breakConnections(): void {
     for (const transaction of [...this.transactions]) transaction.break();
   }
 

@@ -35,6 +35,8 @@ export interface InMemoryTransactionClient {
 /** What a ledger lends its transactions. */
 export interface InMemoryTransactionHost {
   readonly store: InMemoryLedgerStore;
+  /** The ledger's name. */
+  readonly owner: string;
   now(): number;
   /** One way of a message between process and database; lets others go first. */
   turn(): Promise<void>;
@@ -60,6 +62,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Failed executions that were taken over, as they were. */
   private readonly reclaimed = new Map<string, StoredExecution>();
   private readonly fences = new Map<string, StoredFence>();
+  /** Under which each of them was claimed. */
+  private readonly epochs = new Map<string, bigint>();
   private readonly rows: StoredRow[] = [];
   private readonly forgetDisconnect: () => void;
 
@@ -146,7 +150,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Ends the transaction from outside: its connection is gone. */
   break(): void {
     this.lost = true;
-    if (this.state !== 'ended') this.end();
+    // Also if it is about to commit: whoever waits to do so may be dead, and its locks must not outlive it.
+    this.end();
   }
 
   private async claimNow({ fence, advanceTo, executions }: LaneClaim): Promise<ClaimVerdict[]> {
@@ -163,6 +168,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       }
       const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
+      this.epochs.set(name, fence.epoch);
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
       for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
         verdicts.set(execution, await this.claimKey(fence, execution));
@@ -223,7 +229,13 @@ export class InMemoryTransaction implements LedgerTransaction {
   }
 
   private apply({ replies, outbox, steps = [] }: GroupWork): void {
-    const { store } = this.host;
+    const { store, owner } = this.host;
+    const fences = [...this.fences].map(([name, { lane, nextOffset }]) => ({
+      lane,
+      epoch: this.epochs.get(name)!,
+      epochInForce: store.fences.get(name)!.epoch,
+      nextOffset,
+    }));
     for (const [name, fence] of this.fences) store.fences.set(name, fence);
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
@@ -234,6 +246,13 @@ export class InMemoryTransaction implements LedgerTransaction {
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
     for (const { scope, key, step } of steps) store.addStep(executionName(scope, key), step);
     store.rows.push(...this.rows);
+    store.committed({
+      owner,
+      fences,
+      executions: [...this.executions.values()],
+      rows: this.rows,
+      outbox: outbox.map(({ record }) => record),
+    });
   }
 
   private clientFor(check: () => void): InMemoryTransactionClient {

@@ -4,6 +4,7 @@ import kafkajs, { type Admin, type Kafka, type Producer } from 'kafkajs';
 import pg from 'pg';
 import type { Guard } from '../../sample/servers/guard.js';
 import { systemClock } from '../../lib/runtime/clock.js';
+import { CommittedEffects } from './committed-effects.js';
 import type { Order } from './subjects/effects.js';
 
 const CUSTOMERS = 1_000;
@@ -150,6 +151,21 @@ export class Bed {
       [skip],
     );
     return rows[0]!;
+  }
+
+  /** The database's clock, which stamps effects. */
+  async now(): Promise<string> {
+    const { rows } = await this.pool.query<{ now: string }>('select clock_timestamp()::text as now');
+    return rows[0]!.now;
+  }
+
+  /** From now on the database tells of each effect when it has committed. */
+  async effectsAsTheyCommit({ schema }: Place): Promise<CommittedEffects> {
+    await this.pool.query(`
+      create function ${schema}.tell() returns trigger language plpgsql as $$
+        begin perform pg_notify('${schema}', new.id::text); return null; end $$;
+      create trigger tell after insert on ${schema}.effect for each row execute function ${schema}.tell()`);
+    return CommittedEffects.listen(this.databaseUrl, schema);
   }
 
   /** What the servers count. Complete only for processes that have ended: their sessions report when they close. */

@@ -1,5 +1,5 @@
 /** Program. The benchmark behind `npm run bench`: see README.md beside this file's source. */
-import { mkdtempSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type * as GuardModule from '../../sample/servers/guard.js';
@@ -7,7 +7,9 @@ import type * as ServersModule from '../../sample/servers/index.js';
 import { Bed } from './bed.js';
 import { measure } from './measure.js';
 import { help, OptionError, type Options, parseOptions } from './options.js';
-import { asJson, asText, toRows } from './report.js';
+import { latencyPicture } from './pictures/latency.js';
+import { throughputPicture } from './pictures/throughput.js';
+import { asJson, asMarkdown, asText, toRows } from './report.js';
 import { rowDefinitions } from './targets.js';
 
 process.exit(await main());
@@ -19,7 +21,7 @@ async function main(): Promise<number> {
     process.stdout.write(help);
     return 0;
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     return error instanceof OptionError ? 2 : 1;
   }
 }
@@ -54,6 +56,13 @@ async function bench(options: Options): Promise<number> {
     const runs = await measure(bed, definitions, options.repeats, scale, log);
     const rows = toRows(definitions, runs);
     people.write(`\n${asText(rows, definitions)}\n`);
+    if (options.out !== undefined) {
+      write(options.out, {
+        'results.md': `${asMarkdown(rows, definitions)}\n`,
+        'throughput.svg': throughputPicture(runs),
+        'latency.svg': latencyPicture(runs),
+      });
+    }
     if (options.json) process.stdout.write(`${asJson(rows)}\n`);
     const unexact = runs.filter(({ variant, flaws }) => variant.startsWith('ours') && flaws.length > 0);
     return unexact.length === 0 ? 0 : 1;
@@ -61,6 +70,14 @@ async function bench(options: Options): Promise<number> {
     await bed?.close();
     await guard.release();
     await servers.stop();
+  }
+}
+
+/** What there is nothing to show for is left out. */
+function write(folder: string, files: Readonly<Record<string, string | undefined>>): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    if (content !== undefined) writeFileSync(join(folder, name), content);
   }
 }
 

@@ -18,6 +18,7 @@ import { committedOffsets, InMemoryAdmin } from './in-memory-admin.js';
 import { InMemoryConsumer } from './in-memory-consumer.js';
 import { InMemoryReader } from './in-memory-reader.js';
 import { InMemoryProducer } from './in-memory-producer.js';
+import { InMemoryKafkaProcess } from './in-memory-kafka-process.js';
 import { type NativeMessage, outgoing } from './native-producer.js';
 import { Partitioner } from './partitioner.js';
 import { store } from './store.js';
@@ -60,7 +61,7 @@ export class InMemoryKafka implements KafkaDriver {
   readonly #consumers = new Set<InMemoryConsumer>();
 
   constructor(options: InMemoryKafkaOptions = {}) {
-    this.#cluster = new Cluster({
+    this.#cluster = Cluster.create({
       clock: options.clock ?? systemClock,
       autoCreateTopics: options.autoCreateTopics ?? true,
       defaultPartitions: atLeastOne('defaultPartitions', options.defaultPartitions ?? 1),
@@ -78,6 +79,15 @@ export class InMemoryKafka implements KafkaDriver {
       pauseBroker: () => broker.pause(),
       resumeBroker: () => broker.resume(),
     };
+  }
+
+  /**
+   * A driver for one of several processes that a test plays. What its clients do and are told goes by `clock`, the broker
+   * goes by the cluster's: a clock that holds its callbacks back is a process that stands still while all others go on.
+   */
+  process(clock: Clock): InMemoryKafkaProcess {
+    const view = this.#cluster.seenBy(clock);
+    return new InMemoryKafkaProcess(this, view, (consumer) => this.#consumers.add(consumer));
   }
 
   createConsumer(options: DriverConsumerOptions): DriverConsumer {

@@ -30,7 +30,7 @@ export class InMemoryReader implements DriverReader {
     private readonly cluster: Cluster,
     private readonly options: DriverReaderOptions,
   ) {
-    this.#connection = new Connection(cluster.broker);
+    this.#connection = new Connection(cluster.broker, cluster.clock);
   }
 
   async start(listener: ReaderListener): Promise<void> {
