@@ -113,7 +113,7 @@ export class Attempt {
     this.redelivered = delivery.runs > 0 || delivery.seenBefore;
   }
 
-  /** 1 for the first run in this process. */
+  /** 1 for the first run, plus the failures so far. */
   get number(): number {
     return this.delivery.failures + 1;
   }

@@ -13,7 +13,8 @@ import type { Ending } from './group.js';
 import { OffsetTracker } from './offset-tracker.js';
 import { PartitionPause } from './partition-pause.js';
 import { RecordQueue } from './record-queue.js';
-import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { retryAfter } from './retry-after.js';
+import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 import { Settlements } from './settlements.js';
 
 /**
@@ -187,11 +188,14 @@ export class PartitionProcessor {
         error,
       });
     }
+    const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
+    const wanted = retryAfter(error, clock);
     const decision = decide({
       failureClass,
       kind: delivery.kind,
       failures: delivery.failures,
       attempts: options.retry.attempts,
+      overdue: (wanted ?? 0) >= left,
       onExhausted: options.onExhausted,
       filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
@@ -206,7 +210,8 @@ export class PartitionProcessor {
         if (decision === 'block' && delivery.failures === options.retry.attempts) {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
         }
-        return this.wait(retryDelay(options.retry, delivery.failures, clock));
+        await attempt.resource?.noteFailure(attempt, error);
+        return this.wait(wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)));
       }
       case 'answer':
         attempt.replies.push(failure.answer ?? this.context.errorReply(error));

@@ -58,6 +58,7 @@ export class GroupEnlistment implements GroupResource {
     const { record } = attempt.delivery;
     const work = this.workOf(attempt.delivery, handler);
     const admission = await this.executions.admit(work, record).catch(this.countFenced);
+    this.recallFailures(work, attempt.delivery);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     const replies =
       admission.kind === 'repeated'
@@ -90,12 +91,26 @@ export class GroupEnlistment implements GroupResource {
     for (const attempt of attempts) {
       if (this.runs.has(attempt)) counters.handled++;
       else if (this.works.has(attempt.delivery.handler.name)) counters.suppressed++;
+      const work = this.works.get(attempt.delivery.handler.name);
+      if (work) this.forgetFailures(work, attempt.delivery);
     }
     return this.dispatching(outbox);
   }
 
   rollback(): Promise<void> {
     return this.executions.rollback();
+  }
+
+  async noteFailure({ delivery }: Attempt, error: unknown): Promise<void> {
+    const work = this.works.get(delivery.handler.name);
+    if (!work) return;
+    const { fences } = this.core;
+    try {
+      const fence = await fences.take(work.lane, work.holder);
+      await fences.failures.note(fence, delivery.record.offset, delivery.failures, boundedFacts(error));
+    } catch {
+      // Whoever cannot take the fence now hears of it when the handler runs again.
+    }
   }
 
   probe(): Promise<void> {
@@ -107,7 +122,6 @@ export class GroupEnlistment implements GroupResource {
     const work = this.works.get(delivery.handler.name)!;
     const { ledger, fences } = this.core;
     const execution = this.claimOf(work, delivery, ending);
-    const { name, message } = errorFacts(ending.error);
     const dead = ending.state === 'dead';
     const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
     const { timestamp, key, value, headers } = delivery.record;
@@ -119,7 +133,7 @@ export class GroupEnlistment implements GroupResource {
         execution,
         state: ending.state,
         attempts: delivery.failures,
-        error: { name, message: message.slice(0, MAX_ERROR_BYTES) },
+        error: boundedFacts(ending.error),
         reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
         deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
         outbox: outbox ?? null,
@@ -130,10 +144,24 @@ export class GroupEnlistment implements GroupResource {
     }
     this.countEnding(ending.state, known);
     fences.advance(fence, delivery.record.offset + 1n);
+    this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
     if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
     return undefined;
+  }
+
+  /** What was noted of its failures is of no more use: the record has ended. */
+  private forgetFailures({ lane }: LaneWork, delivery: Delivery): void {
+    if (delivery.failures > 0) this.core.fences.failures.forget(lane, delivery.record.offset);
+  }
+
+  /** Goes on counting where an earlier owner of the partition stopped. */
+  private recallFailures({ lane }: LaneWork, delivery: Delivery): void {
+    const known = this.core.fences.failures.of(lane, delivery.record.offset);
+    if (!known || known.failures <= delivery.failures) return;
+    delivery.failures = known.failures;
+    delivery.firstFailure = known.firstFailure;
   }
 
   /** One letter, one id, however often the ledger has to be asked to take it. */
@@ -233,6 +261,11 @@ export class GroupEnlistment implements GroupResource {
         handler.key ? keyByFunction(record, handler) : recordKey(record, topicId, this.core.keyHeader),
     };
   }
+}
+
+function boundedFacts(error: unknown): { name: string; message: string } {
+  const { name, message } = errorFacts(error);
+  return { name, message: message.slice(0, MAX_ERROR_BYTES) };
 }
 
 function keyByFunction(record: KafkaRecord, handler: DurableHandler) {

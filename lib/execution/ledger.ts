@@ -11,6 +11,7 @@
  */
 import type { RecordHeader } from '../messages/record.js';
 import type { LedgerCare } from './ledger-care.js';
+import type { LedgerFailures } from './ledger-failures.js';
 import type { LedgerReader } from './ledger-reader.js';
 import type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
 
@@ -111,6 +112,8 @@ export interface Ledger {
   readonly reader: LedgerReader;
   /** For what has to be done now and then. */
   readonly care: LedgerCare;
+  /** Of records that are tried again. */
+  readonly failures: LedgerFailures;
   /** Connects and brings the schema up to date, or refuses one that it can't work with (`LedgerSchemaError`). */
   open(): Promise<void>;
   /** Idempotent; tolerates never-opened. */

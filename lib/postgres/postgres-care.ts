@@ -63,6 +63,7 @@ export class PostgresCare implements LedgerCare {
   async prune({ keys, messageIds }: Retention, limit: number): Promise<PruneResult> {
     const result = await this.alone('prune', async (session) => {
       await session.run(this.statements.forgetInstances, []);
+      await session.run(this.statements.forgetRetries, [keys]);
       const executions = await session.run(this.statements.pruneExecutions, [keys, messageIds, limit]);
       const replies = await session.run(this.statements.pruneReplies, [messageIds, limit]);
       const counts = [executions[0]!, replies[0]!];

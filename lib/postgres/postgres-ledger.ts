@@ -19,6 +19,7 @@ import {
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
+import { PostgresFailures } from './postgres-failures.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresTransaction } from './postgres-transaction.js';
 import { ScopeIds } from './scope-ids.js';
@@ -38,6 +39,7 @@ const OWN_CONNECTIONS = 2;
 export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
+  readonly failures: PostgresFailures;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
@@ -54,6 +56,7 @@ export class PostgresLedger implements Ledger {
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
+    this.failures = new PostgresFailures(schema, () => this.parts());
   }
 
   /** The pool that the ledger works with, for whoever shares it. */

@@ -48,6 +48,14 @@ export interface StoredReply {
   readonly createdAt: number;
 }
 
+/** Of a record that is tried again; times are milliseconds since the epoch. */
+export interface StoredRetry {
+  readonly failures: number;
+  readonly firstFailedAt: number;
+  readonly lastFailedAt: number;
+  readonly error: { readonly name: string; readonly message: string };
+}
+
 /** A row that a handler wrote through its transaction's client. */
 export interface StoredRow {
   readonly table: string;
@@ -63,6 +71,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** By lane and offset. */
+  readonly retries = new Map<string, Map<bigint, StoredRetry>>();
   /** By id, in the order of their commits. */
   readonly outbox = new Map<string, StoredOutboxRecord>();
   /** Append-only. */

@@ -6,6 +6,7 @@ import {
 } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
@@ -37,6 +38,7 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly failures: InMemoryFailures;
   private readonly clock: Clock;
   private readonly owner: string;
   private readonly transactions = new Set<InMemoryTransaction>();
@@ -55,6 +57,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
+    this.failures = new InMemoryFailures(store, clock, reach);
   }
 
   async open(): Promise<void> {

@@ -1,5 +1,6 @@
 import { describeCare } from './ledger-care.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
+import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
@@ -31,5 +32,6 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeFailures(runner, current);
   });
 }
