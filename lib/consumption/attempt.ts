@@ -95,6 +95,8 @@ export class Attempt {
   resource: GroupResource | undefined;
   /** What an earlier execution replied: goes out instead of anything that the handler returns. */
   replayed: readonly EncodedReply[] | undefined;
+  /** The handler does not run: the record was handled before. Set with `replayed` by the interceptor. */
+  isDuplicate = false;
   /** Replies held back until the group has committed. */
   readonly replies: EncodedReply[] = [];
   /** Replies under way. */

@@ -7,6 +7,7 @@ import { sleep } from '../runtime/clock.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
 import { newDelivery, type Attempt, type Delivery } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
+import { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import { GroupRunner, type GroupFailure } from './group-runner.js';
 import type { Ending } from './group.js';
@@ -38,6 +39,7 @@ export class PartitionProcessor {
   private readonly ending = new AbortController();
   private working: Promise<void> | undefined;
   private readonly settlements: Settlements;
+  private readonly events: DeliveryEvents;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
 
@@ -53,9 +55,13 @@ export class PartitionProcessor {
       context.completed();
       this.balance();
     });
+    this.events = new DeliveryEvents(context.groupId, context.clock);
     this.runner = new GroupRunner(
       context,
-      (attempt, afterwards) => this.settlements.settle(attempt, afterwards),
+      (attempt, afterwards) => {
+        this.events.succeeded(attempt);
+        this.settlements.settle(attempt, afterwards);
+      },
       () => this.state === 'running' && !this.pause.released,
       (delivery) => this.began(delivery),
     );
@@ -202,6 +208,11 @@ export class PartitionProcessor {
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
     const why = describeError(error);
+    const again = decision === 'retry' || decision === 'block';
+    const delay = again
+      ? (wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)))
+      : undefined;
+    this.events.failed(delivery, error, decision, delay);
     switch (decision) {
       case 'retry':
       case 'block': {
@@ -211,7 +222,7 @@ export class PartitionProcessor {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
         }
         await attempt.resource?.noteFailure(attempt, error);
-        return this.wait(wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)));
+        return this.wait(delay!);
       }
       case 'answer':
         attempt.replies.push(failure.answer ?? this.context.errorReply(error));
@@ -223,6 +234,7 @@ export class PartitionProcessor {
       }
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
+        this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
         return this.settlements.settle(attempt, undefined);
       case 'hold':
       case 'refence':
@@ -237,6 +249,7 @@ export class PartitionProcessor {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
+        this.events.ended(attempt.delivery, ending);
         return this.settlements.settle(attempt, after?.());
       } catch (error) {
         if (round === 1) {
@@ -252,6 +265,7 @@ export class PartitionProcessor {
 
   private began(delivery: Delivery): void {
     delivery.runs++;
+    this.events.called(delivery);
     if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 

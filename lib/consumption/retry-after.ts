@@ -1,3 +1,4 @@
+import { isDate } from 'node:util/types';
 import type { Clock } from '../runtime/clock.js';
 
 /** Longest time that a timer can be set for. */
@@ -15,8 +16,8 @@ export function retryAfter(error: unknown, clock: Clock): number | undefined {
   } catch {
     return undefined;
   }
-  const delay = wanted instanceof Date ? wanted.getTime() - clock.now() : wanted;
+  const delay = isDate(wanted) ? wanted.getTime() - clock.now() : wanted;
   if (typeof delay !== 'number' || Number.isNaN(delay)) return undefined;
-  if (delay < 0 && !(wanted instanceof Date)) return undefined;
+  if (delay < 0 && !isDate(wanted)) return undefined;
   return Math.min(Math.max(Math.ceil(delay), 0), LONGEST);
 }

@@ -12,14 +12,16 @@ import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js'
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
-import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
+import type { TransactionJournal } from '../execution/transaction-journal.js';
+import { describeKey, fingerprint, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
-import { parseRecord } from '../messages/parser.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
+import { keyByFunction } from './key-function.js';
+import { StepRunner } from './step-runner.js';
 
 const MAX_ERROR_BYTES = 2_000;
 
@@ -40,7 +42,7 @@ export class GroupEnlistment implements GroupResource {
   /** Per handler: the same record may have an attempt of each. */
   private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
   private letter: OutboxRecord | undefined;
-  private readonly runs = new Map<Attempt, { run: HandlerRun; lane: LaneWork['lane'] }>();
+  private readonly runs = new Map<Attempt, { run: HandlerRun; journal: TransactionJournal }>();
 
   constructor(
     private readonly group: Group,
@@ -60,6 +62,7 @@ export class GroupEnlistment implements GroupResource {
     const admission = await this.executions.admit(work, record).catch(this.countFenced);
     this.recallFailures(work, attempt.delivery);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
+    attempt.isDuplicate = true;
     const replies =
       admission.kind === 'repeated'
         ? this.attemptsOf(work).get(admission.of)?.replies
@@ -84,7 +87,9 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [{ record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [] }];
+      return [
+        { record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [], steps: ran?.journal.steps ?? [] },
+      ];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -201,8 +206,19 @@ export class GroupEnlistment implements GroupResource {
     const key = describeKey(execution.claim.key);
     attempt.key = key;
     this.note(work, attempt);
-    const run: HandlerRun = { kind: 'handler', key, attempt: attempt.number, client, outbox: [], open: true };
-    this.runs.set(attempt, { run, lane: work.lane });
+    const outbox: OutboxRecord[] = [];
+    const journal = this.executions.journalOf(execution, outbox);
+    const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
+    const run: HandlerRun = {
+      kind: 'handler',
+      key,
+      attempt: attempt.number,
+      client,
+      outbox,
+      open: true,
+      steps,
+    };
+    this.runs.set(attempt, { run, journal });
     return run;
   }
 
@@ -266,24 +282,4 @@ export class GroupEnlistment implements GroupResource {
 function boundedFacts(error: unknown): { name: string; message: string } {
   const { name, message } = errorFacts(error);
   return { name, message: message.slice(0, MAX_ERROR_BYTES) };
-}
-
-function keyByFunction(record: KafkaRecord, handler: DurableHandler) {
-  const origin = `the key function of ${handler.id}`;
-  let key: unknown;
-  try {
-    key = handler.key!(parseRecord(record) as never);
-  } catch (cause) {
-    throw new IdempotencyKeyError(
-      'no-key',
-      `${origin} threw ${cause instanceof Error ? cause.name : typeof cause}`,
-    );
-  }
-  if (typeof key === 'string' || Buffer.isBuffer(key)) return givenKey('given', key, origin);
-  if (typeof key === 'number' || typeof key === 'bigint') return givenKey('given', String(key), origin);
-  const what = key === undefined || key === null ? String(key) : `a value of type ${typeof key}`;
-  throw new IdempotencyKeyError(
-    'no-key',
-    `${origin} returned ${what}; it must return text, a number or a Buffer`,
-  );
 }

@@ -12,6 +12,8 @@ import type {
   LedgerTransaction,
   OutboxRecord,
 } from './ledger.js';
+import type { RecordedStep, StepToStore } from './step-journal.js';
+import { TransactionJournal } from './transaction-journal.js';
 
 /** One handler's part in a group: the records it may run for, in order. */
 export interface LaneWork {
@@ -37,6 +39,8 @@ export interface Execution {
   readonly fence: Fence;
   readonly key: IdempotencyKey;
   readonly claim: ExecutionClaim;
+  /** An earlier run of it may have left steps. */
+  readonly resumed: boolean;
 }
 
 /** What an execution leaves behind when its group commits. */
@@ -46,6 +50,7 @@ export interface FinishedExecution {
   /** Packed replies of a request that ran. */
   readonly reply: Buffer | undefined;
   readonly outbox: readonly OutboxRecord[];
+  readonly steps: readonly RecordedStep[];
 }
 
 interface Entry {
@@ -126,6 +131,7 @@ export class ExecutionGroup {
             return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
+          steps: finished.flatMap((execution) => this.stepsOf(execution)),
         });
       } catch (error) {
         // Whether it took effect is for the ledger to say, not for what we remember.
@@ -145,6 +151,22 @@ export class ExecutionGroup {
   executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
     const lane = this.prepared.find(({ work }) => work.lane.scope.handler === scope.handler);
     return lane?.entries.get(record)?.execution;
+  }
+
+  /** Where a run of an execution keeps its steps. */
+  journalOf({ fence, claim, resumed }: Execution, outbox: OutboxRecord[]): TransactionJournal {
+    const { scope } = fence.lane;
+    return new TransactionJournal(this.transaction, outbox, async () =>
+      resumed ? this.ledger.steps.find(scope, claim.key) : [],
+    );
+  }
+
+  /** Nobody will ask for those of a record that is known by its position: once committed, it is below the fence. */
+  private stepsOf({ lane, record, steps }: FinishedExecution): StepToStore[] {
+    if (steps.length === 0) return [];
+    const { key, claim } = this.executionOf(lane, record)!;
+    if (key.kind === 'position') return [];
+    return steps.map((step) => ({ scope: lane.scope, key: claim.key, step, token: undefined }));
   }
 
   private prepare(work: LaneWork): Promise<PreparedLane> {
@@ -206,7 +228,7 @@ export class ExecutionGroup {
       known.offset === record.offset;
     if (known.state === 'failed' && !sameRecord) {
       await this.transaction.reclaim(fence, claim);
-      return { kind: 'run', execution };
+      return { kind: 'run', execution: { ...execution, resumed: true } };
     }
     return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
   }
@@ -239,7 +261,7 @@ function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
   try {
     const key = work.keyOf(record);
     const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
-    return { record, execution: { record, fence, key, claim } };
+    return { record, execution: { record, fence, key, claim, resumed: false } };
   } catch (error) {
     if (!(error instanceof KafkaTransportError)) throw error;
     return { record, error };

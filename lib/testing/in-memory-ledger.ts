@@ -8,14 +8,17 @@ import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
   InMemoryLedgerStore,
+  isLeftTo,
   knownExecution,
   laneName,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
+import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
@@ -39,8 +42,11 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly failures: InMemoryFailures;
+  readonly members: InMemoryLedgerMembers;
+  readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
-  private readonly owner: string;
+  /** What the store knows this ledger by. */
+  readonly name: string;
   private readonly transactions = new Set<InMemoryTransaction>();
   private readonly dispatched = new Set<string>();
   private dispatchTimer: Timer | undefined;
@@ -50,27 +56,30 @@ export class InMemoryLedger implements Ledger {
   constructor({ store = new InMemoryLedgerStore(), clock = systemClock }: InMemoryLedgerOptions = {}) {
     this.store = store;
     this.clock = clock;
-    this.owner = clock.uuid();
+    this.name = clock.uuid();
     const reach = async () => {
       this.check();
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
-    this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
+    this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
+    this.members = new InMemoryLedgerMembers(store, this.name, reach);
+    this.steps = new InMemoryStepJournal(store, reach);
   }
 
   async open(): Promise<void> {
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
     await this.reach();
     this.state = 'open';
-    this.store.instances.set(this.owner, this.clock.now());
+    this.store.instances.set(this.name, this.clock.now());
   }
 
   async close(): Promise<void> {
     if (this.state !== 'open') return;
     this.dropDispatched();
-    this.store.instances.delete(this.owner);
+    this.store.instances.delete(this.name);
+    await this.members.withdraw();
     this.crash();
   }
 
@@ -98,7 +107,7 @@ export class InMemoryLedger implements Ledger {
       epoch,
       nextOffset,
       previousOffset: before?.previousOffset ?? 0n,
-      owner: this.owner,
+      owner: this.name,
     });
     const undispatched = [...this.store.outbox.values()].filter(
       (stored) =>
@@ -113,6 +122,7 @@ export class InMemoryLedger implements Ledger {
     this.check();
     const host: InMemoryTransactionHost = {
       store: this.store,
+      owner: this.name,
       now: () => this.clock.now(),
       turn: () => this.turn(),
       takeLostAnswer: () => {
@@ -157,12 +167,20 @@ export class InMemoryLedger implements Ledger {
       const past = conclusion.execution.offset + 1n;
       const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
       fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+      const moved = { lane, epoch, epochInForce: fence.epoch, nextOffset };
       const known = executions.get(key);
       if (known !== undefined) {
         if (isAt(known, conclusion)) return undefined;
         if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
       }
       this.write(key, conclusion);
+      this.store.committed({
+        owner: this.name,
+        fences: [moved],
+        executions: [executions.get(key)!],
+        rows: [],
+        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
+      });
       return undefined;
     } finally {
       forget();
@@ -181,6 +199,13 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
+    this.members.die();
+    this.breakConnections();
+    this.care.crash();
+  }
+
+  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  breakConnections(): void {
     for (const transaction of [...this.transactions]) transaction.break();
   }
 
@@ -277,14 +302,6 @@ export class InMemoryLedger implements Ledger {
 
 function unreachable(): LedgerUnreachableError {
   return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
 }
 
 function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
