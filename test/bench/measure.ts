@@ -66,5 +66,8 @@ async function interleaved(
 
 /** One that fails does not take the others' results along. */
 function failed(error: unknown): RunResult {
-  return { metrics: {}, flaws: [`the run failed: ${error instanceof Error ? error.message : String(error)}`] };
+  return {
+    metrics: {},
+    flaws: [`the run failed: ${error instanceof Error ? error.message : String(error)}`],
+  };
 }
