@@ -6,12 +6,14 @@ import {
 } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
   InMemoryLedgerStore,
+  isLeftTo,
   knownExecution,
   laneName,
   type StoredExecution,
@@ -39,6 +41,7 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly failures: InMemoryFailures;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
@@ -59,6 +62,7 @@ export class InMemoryLedger implements Ledger {
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
+    this.failures = new InMemoryFailures(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
@@ -298,14 +302,6 @@ export class InMemoryLedger implements Ledger {
 
 function unreachable(): LedgerUnreachableError {
   return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
 }
 
 function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
