@@ -31,6 +31,20 @@ export interface StoredFence {
   readonly owner: string;
 }
 
+export interface StoredClaim {
+  readonly token: string;
+  readonly instance: string;
+  readonly lane: Lane;
+  readonly key: Buffer;
+  readonly offset: bigint;
+  /** Milliseconds since the epoch. */
+  readonly claimedAt: number;
+  readonly leaseUntil: number;
+  readonly takeovers: number;
+  /** The execution had failed before: a release puts that back. */
+  readonly hadFailed: boolean;
+}
+
 export interface StoredDeadLetter extends DeadLetterToStore {
   readonly lane: Lane;
   readonly executionKey: Buffer;
@@ -86,6 +100,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Who holds which execution in state `claimed`. */
+  readonly claims = new Map<string, StoredClaim>();
   /** Per execution, by position. */
   readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
