@@ -19,6 +19,11 @@ export interface GroupResource {
   rollback(): Promise<void>;
   /** Writes down how a delivery ended without success, in a transaction of its own. */
   conclude(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
+  /**
+   * A delivery failed by itself, and will be tried again: its count (`delivery.failures`) is to survive this process.
+   * Never rejects.
+   */
+  noteFailure(attempt: Attempt, error: unknown): Promise<void>;
   /** Resolves when the resource can take work again. */
   probe(): Promise<void>;
 }

@@ -20,6 +20,7 @@ import {
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
 import { PostgresClaims } from './postgres-claims.js';
+import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
@@ -41,6 +42,7 @@ const OWN_CONNECTIONS = 2;
 export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
+  readonly failures: PostgresFailures;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
   readonly claims: PostgresClaims;
@@ -60,6 +62,7 @@ export class PostgresLedger implements Ledger {
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
+    this.failures = new PostgresFailures(schema, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     const parts = () => this.parts();
     this.steps = new PostgresStepJournal(this.statements, parts);

@@ -2,11 +2,12 @@ import { ConnectionClosedError, LedgerUnreachableError, WrongCallOrderError } fr
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryClaims } from './in-memory-claims.js';
-import { conclude } from './in-memory-conclusion.js';
+import { conclude } from './in-memory-conclude.js';
+import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import { executionName, InMemoryLedgerStore, laneName } from './in-memory-ledger-store.js';
+import { executionName, InMemoryLedgerStore, isLeftTo, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
@@ -30,6 +31,7 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly failures: InMemoryFailures;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   readonly claims: InMemoryClaims;
@@ -51,6 +53,7 @@ export class InMemoryLedger implements Ledger {
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
+    this.failures = new InMemoryFailures(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
@@ -146,7 +149,11 @@ export class InMemoryLedger implements Ledger {
   async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
     this.check();
     await this.reach();
-    return this.locking((lock) => conclude(this.store, this.clock, this.name, lock, conclusion));
+    try {
+      return await conclude(this.store, conclusion, this.name, () => this.clock.now());
+    } finally {
+      await this.turn();
+    }
   }
 
   markDispatched(ids: readonly string[]): void {
@@ -256,12 +263,4 @@ export class InMemoryLedger implements Ledger {
 
 function unreachable(): LedgerUnreachableError {
   return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
 }

@@ -1,6 +1,7 @@
 import { describeCare } from './ledger-care.contract.js';
 import { describeClaims } from './ledger-claims.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
+import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
@@ -35,6 +36,7 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeFailures(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
     describeClaims(runner, current);
