@@ -9,8 +9,13 @@ export class Program {
   signal: NodeJS.Signals | null | undefined;
   private readonly child: ChildProcess;
 
-  constructor(program: URL, env: Record<string, string>, nodeOptions: readonly string[] = []) {
-    this.child = spawn(process.execPath, [...nodeOptions, program.pathname], {
+  constructor(
+    program: URL,
+    env: Record<string, string>,
+    nodeOptions: readonly string[] = [],
+    args: readonly string[] = [],
+  ) {
+    this.child = spawn(process.execPath, [...nodeOptions, program.pathname, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', NODE_OPTIONS: '', ...env },
     });

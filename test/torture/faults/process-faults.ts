@@ -46,19 +46,32 @@ const killAt: Fault[] = places.map((place) => ({
     }),
 }));
 
+/** Longest wait for a process to come by its fail point. */
+const COMES_BY = 2_000;
+
 const sigstop: Fault = {
   name: 'sigstop',
   about: 'SIGSTOP for longer than the session timeout, then SIGCONT: a zombie',
   run: ({ ground: { fleet } }, dice) =>
     fleet.withVictim(dice, async (victim) => {
       const millis = SESSION_TIMEOUT + dice.between(300, 3_000);
+      // At a fail point it goes on with what it was about to do, before it hears that others took over.
+      const place = dice.chance(0.7) ? dice.pick(places) : undefined;
+      const known = victim.reached.length;
       victim.frozen = true;
       victim.disturbed = true;
+      if (place !== undefined) {
+        const nth = place === 'before-offset-commit' ? 1 : dice.between(1, 4);
+        victim.order({ order: 'arm', point: { place, on: 'events', nth, action: 'stop' } });
+        await until('the fail point', () => victim.reached.length > known, COMES_BY).catch(() => undefined);
+        victim.order({ order: 'arm', point: undefined });
+      }
+      const where = victim.reached.length > known ? place : 'any moment';
       victim.signal('SIGSTOP');
       await sleep(millis);
       victim.signal('SIGCONT');
       victim.frozen = false;
-      return `${victim.name} for ${millis} ms`;
+      return `${victim.name} at ${where} for ${millis} ms`;
     }),
 };
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Instance } from '../ground/instance.js';
 import type { Fault, Scene } from './fault.js';
-import { Turns } from './turns.js';
+import { Turns } from '../turns.js';
 
 /** Two faults at one server would undo each other. */
 const postgres = new Turns();

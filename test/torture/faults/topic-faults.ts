@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { IHeaders, Message } from 'kafkajs';
 import { HOSTILE_HEADER } from '../work.js';
 import type { Fault, Scene } from './fault.js';
-import { Turns } from './turns.js';
+import { Turns } from '../turns.js';
 
 const MOST_PARTITIONS = 24;
 const WAVE = 60;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../../crash/support/until.js';
 import type { Dice } from '../dice.js';
 import type { Instance } from './instance.js';
@@ -110,10 +111,12 @@ export class Fleet {
     void until('its end', () => !instance.running, 2 ** 31 - 1)
       .then(async () => {
         if (instance.dismissed || this.closing) return;
-        this.unplannedEnds++;
+        // Who finds no server at its start ends, and is started again, as users have it.
+        if (instance.joined) this.unplannedEnds++;
         this.events.event(`${instance.describe()}; another one is started`);
-        await new Promise((resolve) => setTimeout(resolve, RESTART_PAUSE));
-        await this.start();
+        await sleep(RESTART_PAUSE);
+        await until('other faults to end', () => this.exclusive === 0, JOIN_TIMEOUT);
+        if (!this.closing && this.running.length < this.events.size) await this.start();
       })
       .catch((error: Error) => this.events.event(error.message));
   }

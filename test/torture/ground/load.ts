@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Message, Producer } from 'kafkajs';
+import type { Message, Producer, ProducerBatch, ProducerRecord } from 'kafkajs';
 import type { Dice } from '../dice.js';
 import type { Options } from '../options.js';
+import { Turns } from '../turns.js';
 import type { Failure, Work } from '../work.js';
 import type { Ground } from './ground.js';
 import type { Instance } from './instance.js';
@@ -34,6 +35,8 @@ export class Load {
   requests = 0;
   duplicates = 0;
   private readonly producer: Producer;
+  /** An idempotent producer of kafkajs numbers batches wrongly when it sends several at once. */
+  private readonly turns = new Turns();
   private readonly sequences = new Map<string, number>();
   private readonly recent: Draft[] = [];
   private going = true;
@@ -75,7 +78,7 @@ export class Load {
 
   /** An event of a hostile kind, straight to its partition. */
   async produceRaw(topic: string, message: Message): Promise<void> {
-    await this.producer.send({ topic, messages: [message] });
+    await this.send({ topic, messages: [message] });
   }
 
   /** A keyed event that was produced before. */
@@ -90,7 +93,7 @@ export class Load {
 
   /** The message again, in one partition or another. */
   async repeat({ work, idempotencyKey }: Draft, partition: number): Promise<void> {
-    await this.producer.send({
+    await this.send({
       topic: this.ground.topics.events,
       messages: [message(work, idempotencyKey, partition)],
     });
@@ -99,7 +102,7 @@ export class Load {
 
   async produceVolatile(wave: number, count: number): Promise<void> {
     const works = Array.from({ length: count }, () => this.work('volatile', { wave }));
-    await this.producer.send({
+    await this.send({
       topic: this.ground.topics.volatile,
       messages: works.map((work, n) => message(work, undefined, n % 2)),
     });
@@ -129,12 +132,20 @@ export class Load {
       }
       this.produced++;
     }
-    await this.producer.sendBatch({
+    await this.sendBatch({
       topicMessages: [
         { topic: topics.events, messages: events },
         { topic: topics.requests, messages: requests },
       ].filter(({ messages }) => messages.length > 0),
     });
+  }
+
+  private send(record: ProducerRecord): Promise<unknown> {
+    return this.turns.take(() => this.producer.send(record));
+  }
+
+  private sendBatch(batch: ProducerBatch): Promise<unknown> {
+    return this.turns.take(() => this.producer.sendBatch(batch));
   }
 
   private event(): Message[] {
