@@ -16,6 +16,7 @@ import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
+import { parserOf } from '../transport/nest-delivery-handler.js';
 import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
 import { keyByFunction } from './key-function.js';
@@ -276,7 +277,9 @@ export class GroupEnlistment implements GroupResource {
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record) =>
-        handler.key ? keyByFunction(record, handler) : recordKey(record, topicId, this.core.keyHeader),
+        handler.key
+          ? keyByFunction(record, handler, parserOf(delivery.handler))
+          : recordKey(record, topicId, this.core.keyHeader),
     };
   }
 }

@@ -9,7 +9,7 @@ import { packHeaders } from '../messages/header-packing.js';
 import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
@@ -36,7 +36,7 @@ export async function conclude(
       await commit(pool, session, known === 'written' ? belongings : []);
       return known === 'written' || isAt(known, conclusion) ? undefined : known;
     } catch (error) {
-      await rollback(session);
+      await session.rollback();
       throw error;
     }
   });

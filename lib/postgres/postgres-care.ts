@@ -8,7 +8,7 @@ import type {
 import type { OutboxRecord } from '../execution/ledger.js';
 import { createCareStatements, type CareStatements } from './care-statements.js';
 import { outboxRecord } from './group-work.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { plainArray } from './parameters.js';
 import type { Session } from './session.js';
 
@@ -90,7 +90,7 @@ export class PostgresCare implements LedgerCare {
         if (ended.error !== undefined) throw ended.error;
         return result;
       } catch (error) {
-        await rollback(session);
+        await session.rollback();
         throw error;
       }
     });

@@ -10,7 +10,7 @@ import { createClaimStatements, type ClaimStatements } from './claim-statements.
 import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { byteaArray, plainArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
@@ -86,7 +86,7 @@ export class PostgresClaims implements LedgerClaims {
       try {
         return await this.completeIn(session, pool, completion);
       } catch (error) {
-        await rollback(session);
+        await session.rollback();
         throw error;
       }
     });

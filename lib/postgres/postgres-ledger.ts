@@ -135,6 +135,7 @@ export class PostgresLedger implements Ledger {
       owned ? new Pool({ allowExitOnIdle: true, ...connection }) : connection,
       owned,
       applicationName,
+      clock,
       log,
     );
     try {

@@ -17,7 +17,7 @@ import type {
 import { claimLane } from './claim-lane.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
@@ -99,7 +99,7 @@ export class PostgresTransaction implements LedgerTransaction {
       if (result.error === undefined && result.command === 'COMMIT') return;
       throw this.commitFailure(session, result);
     } catch (error) {
-      await rollback(session);
+      await session.rollback();
       throw this.pool.mapped(error);
     } finally {
       session.release();
@@ -111,9 +111,9 @@ export class PostgresTransaction implements LedgerTransaction {
     this.state = 'ended';
     const session = this.session;
     if (session === undefined) return;
-    // A claim that waits for its twin would have the rollback wait as well.
-    if (this.claiming > 0) session.destroy();
-    else await rollback(session);
+    // A claim that waits for its twin would have the rollback wait as well, and keep the fence meanwhile.
+    if (this.claiming > 0) await session.cut();
+    else await session.rollback();
     session.release();
   }
 
@@ -196,7 +196,7 @@ export class PostgresTransaction implements LedgerTransaction {
     } catch (error) {
       session.note(error);
       this.state = 'ended';
-      await rollback(session);
+      await session.rollback();
       session.release();
       throw sqlState(error) === IN_FAILED_TRANSACTION
         ? new TransactionAbortedError()

@@ -166,13 +166,13 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
-    this.members.die();
     this.breakConnections();
     this.care.crash();
   }
 
-  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  /** All connections break: open transactions roll back, and to other processes this one seems dead until it looks again. */
   breakConnections(): void {
+    this.members.die();
     for (const transaction of [...this.transactions]) transaction.break();
   }
 
