@@ -1,4 +1,4 @@
-import { ExecutionInWorkError, FencedError, LeaseLostError } from '../errors/errors.js';
+import { CommitUnknownError, ExecutionInWorkError, FencedError, LeaseLostError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
 import {
   Admissions,
@@ -119,12 +119,17 @@ export class ClaimGroup implements GroupExecutions {
     for (const { execution } of completed) lease.drop(execution.key);
     const { nextOffset } = reached(lane, records);
     let lost: Buffer[];
+    let unknown: CommitUnknownError | undefined;
     try {
       const completion = { fence, token: lease.token, completed, nextOffset };
       lost = await insist(
         this.keeper.clock,
         () => lease.isFresh,
-        () => this.ledger.claims.complete(completion),
+        () =>
+          this.ledger.claims.complete(completion).catch((error: unknown) => {
+            if (error instanceof CommitUnknownError) unknown = error;
+            throw error;
+          }),
       );
     } catch (error) {
       this.fences.forget(fence.lane);
@@ -134,6 +139,8 @@ export class ClaimGroup implements GroupExecutions {
     await this.giveBack(lane, records);
     if (lost.length > 0) {
       this.fences.forget(fence.lane);
+      // Probably by ourselves: the records come again and are told.
+      if (unknown) throw unknown;
       throw new LeaseLostError(
         `${lost.length} of ${completed.length} executions of ${fence.lane.topic}[${fence.lane.partition}] were completed or ` +
           'taken over elsewhere',
