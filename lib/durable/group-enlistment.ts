@@ -7,8 +7,9 @@ import {
   KeyReusedError,
   LedgerUnreachableError,
 } from '../errors/errors.js';
-import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
+import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
+import type { Execution, LaneWork } from '../execution/lane-entries.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
@@ -46,23 +47,31 @@ export class GroupEnlistment implements GroupResource {
     private readonly group: Group,
     private readonly core: DurableCore,
   ) {
-    this.executions = new ExecutionGroup(core.ledger, core.fences);
+    this.executions = new ExecutionGroup(core.ledger, core.fences, group.order.isConcurrent);
     core.counters.include(group.host.counters);
   }
 
   /**
    * Resolves with what the handler is to run in, or with `undefined` if it must not run: then `attempt.replayed` holds
-   * the replies of the execution that counts.
+   * the replies of the execution that counts, or `attempt.postponed` says that there is none yet.
    */
   async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
     const { record } = attempt.delivery;
     const work = this.workOf(attempt.delivery, handler);
     const admission = await this.executions.admit(work, record).catch(this.countFenced);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
-    const replies =
-      admission.kind === 'repeated'
-        ? this.attemptsOf(work).get(admission.of)?.replies
-        : admission.reply && unpackReplies(admission.reply);
+    let replies: readonly EncodedReply[] | undefined;
+    if (admission.kind === 'repeated') {
+      const first = this.attemptsOf(work).get(admission.of);
+      // Where handlers run at once, it may not have begun, and may never.
+      if (!first || !this.group.done.includes(first)) {
+        attempt.postponed = true;
+        return undefined;
+      }
+      replies = first.replies;
+    } else {
+      replies = admission.reply && unpackReplies(admission.reply);
+    }
     attempt.replayed = replies?.length ? replies : await this.replyGone(attempt);
     this.note(work, attempt);
     return undefined;
@@ -94,6 +103,12 @@ export class GroupEnlistment implements GroupResource {
     return this.dispatching(outbox);
   }
 
+  doneBelow(offset: bigint): void {
+    const { host, deliveries } = this.group;
+    const { topicId, partition } = deliveries[0]!.partition;
+    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset);
+  }
+
   rollback(): Promise<void> {
     return this.executions.rollback();
   }
@@ -116,6 +131,7 @@ export class GroupEnlistment implements GroupResource {
     try {
       known = await ledger.conclude({
         fence,
+        isShared: work.isShared,
         execution,
         state: ending.state,
         attempts: delivery.failures,
@@ -125,11 +141,11 @@ export class GroupEnlistment implements GroupResource {
         outbox: outbox ?? null,
       });
     } catch (error) {
-      if (error instanceof FencedError) fences.forget(work.lane);
+      if (error instanceof FencedError) fences.forget(fence);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
-    fences.advance(fence, delivery.record.offset + 1n);
+    if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
     if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
@@ -227,6 +243,7 @@ export class GroupEnlistment implements GroupResource {
     return {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
       holder,
+      isShared: this.group.order.isShared,
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record) =>

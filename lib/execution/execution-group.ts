@@ -1,43 +1,28 @@
-import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
-import { KafkaTransportError } from '../errors/kafka-transport.error.js';
-import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
+import { CommitUnknownError, FencedError, KeyReusedError } from '../errors/errors.js';
+import { positionKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
-import type { FenceHolder, FenceRegistry } from './fence-registry.js';
-import type {
-  ExecutionClaim,
-  Fence,
-  KnownExecution,
-  Lane,
-  Ledger,
-  LedgerTransaction,
-  OutboxRecord,
-} from './ledger.js';
-
-/** One handler's part in a group: the records it may run for, in order. */
-export interface LaneWork {
-  readonly lane: Lane;
-  readonly holder: FenceHolder;
-  readonly records: readonly KafkaRecord[];
-  readonly kind: (record: KafkaRecord) => 'event' | 'request';
-  /** @throws IdempotencyKeyError */
-  readonly keyOf: (record: KafkaRecord) => IdempotencyKey;
-}
+import type { FenceRegistry } from './fence-registry.js';
+import {
+  endOf,
+  entryOf,
+  hasRow,
+  keysOf,
+  reached,
+  repeat,
+  type Entry,
+  type Execution,
+  type LaneWork,
+  type PreparedLane,
+} from './lane-entries.js';
+import type { Fence, KnownExecution, Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';
 
 /** What is to be done with a record. */
 export type Admission =
   | { readonly kind: 'run'; readonly execution: Execution }
   /** It was handled before; `reply` is what was answered then. */
   | { readonly kind: 'duplicate'; readonly reply: Buffer | undefined }
-  /** It repeats `of`, which ran earlier in this very group. */
+  /** It repeats `of`, which comes earlier in this very group. */
   | { readonly kind: 'repeated'; readonly of: KafkaRecord };
-
-/** A record's place in the ledger, within one group. */
-export interface Execution {
-  readonly record: KafkaRecord;
-  readonly fence: Fence;
-  readonly key: IdempotencyKey;
-  readonly claim: ExecutionClaim;
-}
 
 /** What an execution leaves behind when its group commits. */
 export interface FinishedExecution {
@@ -46,27 +31,6 @@ export interface FinishedExecution {
   /** Packed replies of a request that ran. */
   readonly reply: Buffer | undefined;
   readonly outbox: readonly OutboxRecord[];
-}
-
-interface Entry {
-  readonly record: KafkaRecord;
-  readonly execution?: Execution;
-  /** Why the record cannot even be looked up. */
-  readonly error?: unknown;
-  /** Below the fence: whatever became of it, it is over. */
-  readonly over?: boolean;
-  known?: KnownExecution | undefined;
-  repeats?: KafkaRecord | undefined;
-  /** Handed out to be run; who comes second (one method, two patterns of one topic) repeats it. */
-  running?: boolean;
-}
-
-interface PreparedLane {
-  readonly work: LaneWork;
-  readonly fence: Fence;
-  readonly entries: Map<KafkaRecord, Entry>;
-  /** The transaction has moved this lane's fence. */
-  readonly claimed: boolean;
 }
 
 /**
@@ -81,23 +45,24 @@ export class ExecutionGroup {
   constructor(
     private readonly ledger: Ledger,
     private readonly fences: FenceRegistry,
+    isConcurrent = false,
   ) {
-    this.transaction = ledger.transaction();
+    this.transaction = ledger.transaction({ isConcurrent });
   }
 
   /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError */
   async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
-    const { entries } = await this.prepare(work);
+    const { entries, fence } = await this.prepare(work);
     const entry = entries.get(record);
     if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
-    if (entry.error) throw entry.error;
+    if (entry.error) return this.refuse(work, fence, record, entry.error);
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
       return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
     if (entry.running) return { kind: 'repeated', of: record };
     const execution = entry.execution!;
     const admission: Admission = entry.known
-      ? await this.resolveKnown(work, entry.known, execution)
+      ? await this.resolveKnown(work, record, entry.known, execution)
       : { kind: 'run', execution };
     entry.running = admission.kind === 'run';
     return admission;
@@ -128,11 +93,12 @@ export class ExecutionGroup {
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
         });
       } catch (error) {
-        // Whether it took effect is for the ledger to say, not for what we remember.
-        for (const { fence } of claimed) this.fences.forget(fence.lane);
+        this.forget(claimed, error, finished);
         throw error;
       }
-      for (const { lane, nextOffset } of moved) this.fences.advance(lane.fence, nextOffset);
+      for (const { lane, nextOffset } of moved) {
+        if (nextOffset !== null) this.fences.advance(lane.fence, nextOffset);
+      }
     }
     return finished.flatMap(({ outbox }) => outbox);
   }
@@ -145,6 +111,23 @@ export class ExecutionGroup {
   executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
     const lane = this.prepared.find(({ work }) => work.lane.scope.handler === scope.handler);
     return lane?.entries.get(record)?.execution;
+  }
+
+  /**
+   * Whether a failed commit took effect is for the ledger to say, not for what we remember. Of a shared lane nothing is
+   * remembered that the commit would have changed, and taking its fence would stop the groups beside this one; that is
+   * only needed to have produced what it may have left in the outbox.
+   */
+  private forget(
+    claimed: readonly PreparedLane[],
+    error: unknown,
+    finished: readonly FinishedExecution[],
+  ): void {
+    const mayHaveLeft =
+      error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
+    for (const { fence, work } of claimed) {
+      if (!work.isShared || mayHaveLeft) this.fences.forget(fence);
+    }
   }
 
   private prepare(work: LaneWork): Promise<PreparedLane> {
@@ -161,44 +144,45 @@ export class ExecutionGroup {
     for (const record of work.records) {
       const entry = entryOf(work, record, fence);
       entries.set(record, entry);
-      if (!entry.execution || entry.execution.key.kind === 'position') continue;
+      if (!entry.execution || !hasRow(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
       const first = firsts.get(name);
       if (first) repeat(entry, first);
       else firsts.set(name, entry);
     }
-    const last = work.records[work.records.length - 1]!;
-    const claimed = last.offset >= fence.nextOffset;
+    const claimed = work.records.some(({ offset }) => offset >= fence.nextOffset);
     const lane: PreparedLane = { work, fence, entries, claimed };
-    if (claimed) await this.claim(lane, [...firsts.values()], last.offset + 1n);
+    if (claimed) await this.claim(lane, [...firsts.values()]);
     this.prepared.push(lane);
     return lane;
   }
 
-  private async claim({ fence }: PreparedLane, entries: readonly Entry[], advanceTo: bigint): Promise<void> {
+  private async claim({ fence, work }: PreparedLane, entries: readonly Entry[]): Promise<void> {
     const executions = entries.map(({ execution }) => execution!.claim);
+    const advanceTo = work.isShared ? null : endOf(work);
     try {
       const verdicts = await this.transaction.claim({ fence, advanceTo, executions });
       verdicts.forEach((verdict, index) => {
         if (verdict !== 'claimed') entries[index]!.known = verdict;
       });
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      if (error instanceof FencedError) this.fences.forget(fence);
       throw error;
     }
   }
 
   private async resolveKnown(
     work: LaneWork,
+    record: KafkaRecord,
     known: KnownExecution,
-    execution: Execution,
+    { claim, fence, ...execution }: Execution,
   ): Promise<Admission> {
-    const { record, claim, fence } = execution;
     if (known.fingerprint !== claim.fingerprint) {
-      throw new KeyReusedError(
+      const error = new KeyReusedError(
         `The idempotency key at ${record.topic}[${record.partition}] offset ${record.offset} was used before, at ` +
           `partition ${known.partition} offset ${known.offset}, for a record with another content`,
       );
+      return this.refuse(work, fence, record, error);
     }
     const sameRecord =
       known.topicId === work.lane.topicId &&
@@ -206,9 +190,26 @@ export class ExecutionGroup {
       known.offset === record.offset;
     if (known.state === 'failed' && !sameRecord) {
       await this.transaction.reclaim(fence, claim);
-      return { kind: 'run', execution };
+      return { kind: 'run', execution: { claim, fence, ...execution } };
     }
     return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
+  }
+
+  /**
+   * A record whose key is the trouble. It was given up under its position; where the fence does not tell that, the row
+   * does: otherwise it would be given up, and its dead letter produced, at each delivery.
+   */
+  private async refuse(
+    work: LaneWork,
+    fence: Fence,
+    record: KafkaRecord,
+    error: unknown,
+  ): Promise<Admission> {
+    const { scope, topicId } = work.lane;
+    const { encoded } = positionKey(topicId, record.partition, record.offset);
+    const mayHaveRow = work.isShared || record.offset < fence.rowsBelow;
+    if (!mayHaveRow || !(await this.ledger.findExecution(scope, encoded))) throw error;
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, [encoded]) };
   }
 
   /** What is stored under the first of these keys that has a reply. */
@@ -221,55 +222,4 @@ export class ExecutionGroup {
     const replies = await this.ledger.findReplies(work.lane.scope, keys);
     return keys.map((key) => replies.get(key.toString('latin1'))).find((reply) => reply !== undefined);
   }
-}
-
-/** Under which a record may have ended: its position if its key was the trouble, else the key. */
-function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
-  const position = positionKey(lane.topicId, record.partition, record.offset).encoded;
-  try {
-    return [position, keyOf(record).encoded];
-  } catch (error) {
-    if (error instanceof IdempotencyKeyError) return [position];
-    throw error;
-  }
-}
-
-function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
-  if (record.offset < fence.nextOffset) return { record, over: true };
-  try {
-    const key = work.keyOf(record);
-    const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
-    return { record, execution: { record, fence, key, claim } };
-  } catch (error) {
-    if (!(error instanceof KafkaTransportError)) throw error;
-    return { record, error };
-  }
-}
-
-function repeat(entry: Entry, first: Entry): void {
-  if (entry.execution!.claim.fingerprint === first.execution!.claim.fingerprint) {
-    entry.repeats = first.record;
-    return;
-  }
-  Object.assign(entry, {
-    error: new KeyReusedError(
-      `The idempotency key "${describeKey(entry.execution!.claim.key).slice(0, 80)}" is used by two records with ` +
-        `different contents, at offsets ${first.record.offset} and ${entry.record.offset}`,
-    ),
-  });
-}
-
-/** How far a lane came, and what it gives back of its claims. */
-function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<KafkaRecord>) {
-  const open = work.records.filter((record) => !done.has(record) && record.offset >= fence.nextOffset);
-  const last = work.records[work.records.length - 1]!;
-  if (open.length === 0) return { nextOffset: last.offset + 1n, release: undefined };
-  const nextOffset = open[0]!.offset;
-  const keys = open.flatMap((record) => {
-    const { execution, known, repeats, error } = entries.get(record)!;
-    // The key of a repetition, or of a reuse, is the first one's: giving it back would undo that one.
-    const own = execution && execution.key.kind !== 'position' && !known && !repeats && !error;
-    return own ? [execution.claim.key] : [];
-  });
-  return { nextOffset, release: { fence, keys, nextOffset } };
 }

@@ -1,5 +1,6 @@
 import type {
   DeadLetterToStore,
+  ExecutionClaim,
   ExecutionState,
   KnownExecution,
   Lane,
@@ -129,4 +130,29 @@ export function knownExecution({
   offset,
 }: StoredExecution): KnownExecution {
   return { state, fingerprint, topicId, partition, offset };
+}
+
+export function max(left: bigint, right: bigint): bigint {
+  return left > right ? left : right;
+}
+
+/** The row that a claim writes. */
+export function completed(
+  lane: Lane,
+  { key, fingerprint, offset }: ExecutionClaim,
+  finishedAt: number,
+): StoredExecution {
+  const { scope, topicId, partition } = lane;
+  return {
+    scope,
+    key: Buffer.from(key),
+    state: 'completed',
+    fingerprint,
+    topicId,
+    partition,
+    offset,
+    attempts: 1,
+    error: null,
+    finishedAt,
+  };
 }

@@ -1,12 +1,16 @@
-import {
-  ConnectionClosedError,
-  FencedError,
-  LedgerUnreachableError,
-  WrongCallOrderError,
-} from '../errors/errors.js';
-import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
+import { ConnectionClosedError, FencedError, WrongCallOrderError } from '../errors/errors.js';
+import type {
+  Conclusion,
+  Fence,
+  FenceTaken,
+  KnownExecution,
+  Lane,
+  Ledger,
+  Scope,
+} from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { takeFence, unreachable } from './in-memory-fences.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
@@ -17,9 +21,6 @@ import {
 } from './in-memory-ledger-store.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
-/** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
-const PATIENCE = 5_000;
-const MAX_WAITS = 12;
 /** Milliseconds until dispatched records are dropped from the outbox. */
 const DISPATCH_DELAY = 20;
 
@@ -84,26 +85,32 @@ export class InMemoryLedger implements Ledger {
   async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     this.check();
     await this.reach();
-    const name = laneName(lane);
-    const taker = {};
-    await this.lockFence(name, taker, confirm);
-    const epoch = this.store.nextEpoch();
-    const before = this.store.fences.get(name);
-    const nextOffset = before?.nextOffset ?? 0n;
-    this.store.fences.set(name, {
-      lane,
-      epoch,
-      nextOffset,
-      previousOffset: before?.previousOffset ?? 0n,
-      owner: this.owner,
-    });
-    const undispatched = [...this.store.outbox.values()].filter(
-      (stored) =>
-        stored.lane !== null && isLeftTo(lane, stored.lane) && !this.dispatched.has(stored.record.id),
-    );
-    this.store.locks.release(name, taker);
+    const taken = await takeFence(this.store, this.clock, lane, this.owner, confirm);
     await this.turn();
-    return { fence: { lane, epoch, nextOffset }, undispatched: undispatched.map(({ record }) => record) };
+    return {
+      fence: taken.fence,
+      undispatched: taken.undispatched.filter(({ id }) => !this.dispatched.has(id)),
+    };
+  }
+
+  async moveFence({ lane, epoch }: Fence, nextOffset: bigint): Promise<void> {
+    this.check();
+    await this.reach();
+    const name = laneName(lane);
+    const fence = this.store.fences.get(name);
+    if (fence?.epoch !== epoch) throw superseded(lane, epoch);
+    if (fence.nextOffset < nextOffset) {
+      this.store.fences.set(name, { ...fence, nextOffset, previousOffset: fence.nextOffset });
+    }
+    await this.turn();
+  }
+
+  async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {
+    this.check();
+    await this.reach();
+    const known = this.store.executions.get(executionName(scope, key));
+    await this.turn();
+    return known && knownExecution(known);
   }
 
   transaction(): InMemoryTransaction {
@@ -145,15 +152,16 @@ export class InMemoryLedger implements Ledger {
     const forget = this.store.whenDisconnected(() => locks.cancel(lock, unreachable()));
     const key = executionName(lane.scope, conclusion.execution.key);
     try {
-      await locks.acquire(laneName(lane), lock);
+      await locks.acquire(laneName(lane), lock, conclusion.isShared ? 'shared' : 'exclusive');
       const fence = fences.get(laneName(lane));
       if (fence === undefined || fence.epoch !== epoch) {
-        throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
+        throw superseded(lane, epoch);
       }
       await locks.acquire(key, lock);
       const past = conclusion.execution.offset + 1n;
-      const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
-      fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+      if (!conclusion.isShared && past > fence.nextOffset) {
+        fences.set(laneName(lane), { ...fence, nextOffset: past, previousOffset: fence.nextOffset });
+      }
       const known = executions.get(key);
       if (known !== undefined) {
         if (isAt(known, conclusion)) return undefined;
@@ -212,36 +220,6 @@ export class InMemoryLedger implements Ledger {
     if (outbox !== null) this.store.addOutbox(lane, outbox, now);
   }
 
-  /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */
-  private async lockFence(name: string, taker: object, confirm: () => Promise<boolean>): Promise<void> {
-    const { locks } = this.store;
-    for (let wait = 1; ; wait++) {
-      let timedOut = false;
-      const timer = this.clock.setTimeout(() => {
-        timedOut = true;
-        locks.cancel(taker, unreachable());
-      }, PATIENCE);
-      const forget = this.store.whenDisconnected(() => locks.cancel(taker, unreachable()));
-      try {
-        await locks.acquire(name, taker);
-        return;
-      } catch (error) {
-        if (!timedOut) throw error;
-        if (wait === MAX_WAITS) {
-          throw new LedgerUnreachableError(`The fence ${name} is held by another transaction`, {
-            cause: error,
-          });
-        }
-      } finally {
-        this.clock.clearTimeout(timer);
-        forget();
-      }
-      const confirmed = await confirm().catch(() => false);
-      const holder = locks.holderOf(name);
-      if (confirmed && holder instanceof InMemoryTransaction) holder.break();
-    }
-  }
-
   private scheduleDrop(): void {
     this.dispatchTimer ??= this.clock.setTimeout(() => this.dropDispatched(), DISPATCH_DELAY);
   }
@@ -272,16 +250,8 @@ export class InMemoryLedger implements Ledger {
   }
 }
 
-function unreachable(): LedgerUnreachableError {
-  return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
+function superseded(lane: Lane, epoch: bigint): FencedError {
+  return new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
 }
 
 function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {

@@ -15,9 +15,11 @@ import type {
   Release,
 } from '../execution/ledger.js';
 import {
+  completed,
   executionName,
   knownExecution,
   laneName,
+  max,
   type InMemoryLedgerStore,
   type StoredExecution,
   type StoredFence,
@@ -136,12 +138,12 @@ export class InMemoryTransaction implements LedgerTransaction {
     if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     this.state = 'open';
     return this.guarded(async () => {
-      await this.host.store.locks.acquire(name, this);
+      await this.host.store.locks.acquire(name, this, advanceTo === null ? 'shared' : 'exclusive');
       const stored = this.host.store.fences.get(name);
       if (stored === undefined || stored.epoch !== fence.epoch) {
         throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
       }
-      const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
+      const nextOffset = max(advanceTo ?? 0n, stored.nextOffset);
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
       for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
@@ -196,15 +198,16 @@ export class InMemoryTransaction implements LedgerTransaction {
       this.reclaimed.delete(name);
     }
     const { previousOffset } = moved;
-    this.fences.set(lane, {
-      ...moved,
-      nextOffset: nextOffset > previousOffset ? nextOffset : previousOffset,
-    });
+    this.fences.set(lane, { ...moved, nextOffset: max(nextOffset ?? 0n, previousOffset) });
   }
 
   private apply({ replies, outbox }: GroupWork): void {
     const { store } = this.host;
-    for (const [name, fence] of this.fences) store.fences.set(name, fence);
+    for (const [name, fence] of this.fences) {
+      // In a lane that is shared, it may have been moved meanwhile.
+      const nextOffset = max(fence.nextOffset, store.fences.get(name)!.nextOffset);
+      store.fences.set(name, { ...fence, nextOffset });
+    }
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
     for (const name of this.reclaimed.keys()) store.replies.delete(name);
@@ -274,24 +277,4 @@ export class InMemoryTransaction implements LedgerTransaction {
     this.host.store.locks.releaseAll(this);
     this.host.ended(this);
   }
-}
-
-function completed(
-  lane: Fence['lane'],
-  { key, fingerprint, offset }: ExecutionClaim,
-  finishedAt: number,
-): StoredExecution {
-  const { scope, topicId, partition } = lane;
-  return {
-    scope,
-    key: Buffer.from(key),
-    state: 'completed',
-    fingerprint,
-    topicId,
-    partition,
-    offset,
-    attempts: 1,
-    error: null,
-    finishedAt,
-  };
 }

@@ -3,6 +3,7 @@ import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
+import { describeSharing } from './ledger-sharing.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -27,6 +28,7 @@ export function describeLedgerContract(
     };
     describeTransactions(runner, current);
     describeFences(runner, current);
+    describeSharing(runner, current);
     describeOutbox(runner, current);
     describeConclusions(runner, current);
     describeReader(runner, current);

@@ -1,10 +1,6 @@
-import {
-  ExecutionGroup,
-  type Execution,
-  type FinishedExecution,
-  type LaneWork,
-} from '../../../lib/execution/execution-group.js';
+import { ExecutionGroup, type FinishedExecution } from '../../../lib/execution/execution-group.js';
 import { FenceRegistry, type FenceHolder } from '../../../lib/execution/fence-registry.js';
+import type { Execution, LaneWork } from '../../../lib/execution/lane-entries.js';
 import type { Lane, OutboxRecord } from '../../../lib/execution/ledger.js';
 import { OutboxDispatcher } from '../../../lib/execution/outbox-dispatcher.js';
 import { recordKey } from '../../../lib/messages/idempotency-key.js';
@@ -54,6 +50,7 @@ export class ExecutionWorld {
     return {
       lane: laneOf(handler, partition),
       holder: this.holder,
+      isShared: false,
       records,
       kind: () => 'event',
       keyOf: (record) => recordKey(record, TOPIC_ID, 'idempotency-key'),
