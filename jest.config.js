@@ -27,5 +27,5 @@ export default {
     ],
   },
   testTimeout: 60_000,
-  maxWorkers: 2,
+  maxWorkers: 4,
 };

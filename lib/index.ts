@@ -1,4 +1,5 @@
 export { DurableExecution } from './durable/durable-execution.js';
+export type { StepOptions } from './durable/step.options.js';
 export { DurableLedger, type ExecutionQuery } from './durable/durable-ledger.js';
 export type { DurableOptions } from './durable/durable-metadata.accessor.js';
 export { Durable, NotDurable } from './durable/durable.decorators.js';

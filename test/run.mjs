@@ -5,6 +5,8 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
+/** Each of these runs several services at once, kills or measures them: they want the machine for themselves. */
+const HEAVY = ['/test/crash/', '/test/torture/', '/test/simulate/', '/test/bench/'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const selected = process.argv.slice(2);
 let child;
@@ -27,14 +29,13 @@ async function main() {
   const addresses = { KAFKA_BROKERS: servers.brokers.join(','), DATABASE_URL: servers.databaseUrl };
   try {
     if (selected.length > 0) return await jest(selected, addresses);
-    const ignored = ['/node_modules/', '/dist/', '/test/crash/'];
+    const ignored = ['/node_modules/', '/dist/', ...HEAVY];
     const rest = await jest(
       ignored.map((path) => `--testPathIgnorePatterns=${path}`),
       addresses,
     );
-    // Each of these runs several services at once and kills them: they want the machine for themselves.
-    const crash = await jest(['--runInBand', '/test/crash/'], addresses);
-    return rest || crash;
+    const heavy = await jest(['--runInBand', ...HEAVY], addresses);
+    return rest || heavy;
   } finally {
     await servers.stop();
   }

@@ -14,7 +14,7 @@ import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableMetadataAccessor, type DurableHandler } from './durable-metadata.accessor.js';
-import { DurableStartupProbe } from './durable-startup.probe.js';
+import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type HandlerRun } from './handler-run.js';
 
@@ -27,14 +27,13 @@ export class DurableInterceptor implements NestInterceptor {
   constructor(
     @Inject(DURABLE_CORE) private readonly core: DurableCore,
     private readonly handlers: DurableMetadataAccessor,
-    private readonly probe: DurableStartupProbe,
   ) {}
 
   async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
     if (context.getType() !== 'rpc') return next.handle();
     const [data, rpcContext] = context.getArgs<[unknown, unknown]>();
-    if (this.probe.isCalled(context)) {
-      await this.probe.reached(data);
+    if (isProbeCall(context)) {
+      answerProbe(data);
       return of(undefined);
     }
     const handler = this.handlers.of(context);
@@ -61,6 +60,7 @@ export class DurableInterceptor implements NestInterceptor {
       // To its end: what a stream still had to write would miss the commit.
       const values = await durableRuns.run(run, () => allValues(next.handle()));
       expectNothingNested(run);
+      run.steps.expectEnded();
       return from(values);
     } catch (error) {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.

@@ -29,8 +29,8 @@ import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
 import {
   aimProbe,
   createProbeController,
-  DurableStartupProbe,
   isProbeController,
+  prepareLedger,
 } from './durable-startup.probe.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
@@ -44,15 +44,19 @@ import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { ServerWatch } from './server-watch.js';
 
 const KNOWN: readonly (keyof DurableModuleOptions)[] = [
+  'applicationName',
   'clock',
   'connection',
+  'fastFailover',
   'global',
   'keyHeader',
   'ledger',
   'messageIdRetention',
   'migrate',
+  'prepare',
   'producer',
   'retention',
   'schema',
@@ -73,6 +77,7 @@ export class DurableModule
     @Inject(LEDGER) private readonly ledger: Ledger,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
+    private readonly watch: ServerWatch,
     private readonly pool: DurablePool,
     private readonly modules: ModulesContainer,
   ) {
@@ -88,7 +93,10 @@ export class DurableModule
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
-      if (server instanceof ServerKafka) aimProbe(probe, server);
+      if (!(server instanceof ServerKafka)) return;
+      // Not left to the probe: a guard that stops it would keep the ledger from hearing how many transactions there will be.
+      server.beforeStart((facts) => prepareLedger(ledger, facts));
+      aimProbe(probe, server);
     });
   }
 
@@ -107,7 +115,9 @@ export class DurableModule
     const servers: unknown[] = [];
     this.modules.getRpcTargetRegistry().subscribe((server) => {
       servers.push(server);
-      if (server instanceof ServerKafka) this.outlet.addServer(server);
+      if (!(server instanceof ServerKafka)) return;
+      this.outlet.addServer(server);
+      this.watch.addServer(server);
     });
     for (const server of servers) {
       const { transportId } = server as { transportId?: unknown };
@@ -120,6 +130,7 @@ export class DurableModule
     }
     await this.ledger.open();
     this.keeper.start();
+    this.watch.start();
   }
 
   /** While the servers' producers are still there. */
@@ -130,6 +141,7 @@ export class DurableModule
 
   /** After the servers are closed, so that what was in flight could still commit. */
   async onApplicationShutdown(): Promise<void> {
+    await this.watch.stop();
     await this.outlet.close();
     await this.pool.end();
     await this.ledger.close();
@@ -142,7 +154,6 @@ function assemble(options: Provider[], global = true): DynamicModule {
     { provide: LEDGER, useFactory: createLedger, inject: [DURABLE_OPTIONS] },
     { provide: DURABLE_CORE, useFactory: createCore, inject: [DURABLE_OPTIONS, LEDGER] },
     DurableMetadataAccessor,
-    DurableStartupProbe,
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
@@ -157,6 +168,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
       useFactory: createKeeper,
       inject: [DURABLE_OPTIONS, DURABLE_CORE, OutboxOutlet],
     },
+    { provide: ServerWatch, useFactory: createWatch, inject: [DURABLE_OPTIONS, DURABLE_CORE] },
   ];
   if (global) providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
   return {
@@ -170,7 +182,6 @@ function assemble(options: Provider[], global = true): DynamicModule {
       DurableLedger,
       DurablePool,
       DurableMetadataAccessor,
-      DurableStartupProbe,
       DURABLE_CORE,
       LEDGER,
     ],
@@ -179,11 +190,13 @@ function assemble(options: Provider[], global = true): DynamicModule {
 
 function createLedger(options: DurableModuleOptions): Ledger {
   if (options.ledger) return options.ledger;
-  const { connection, schema, migrate, clock } = options;
+  const { connection, schema, migrate, applicationName, prepare, clock } = options;
   return new PostgresLedger({
     connection: connection!,
     schema,
     migrate,
+    applicationName,
+    prepare,
     clock,
     log: new Logger('DurableLedger'),
   });
@@ -215,6 +228,10 @@ function createKeeper(options: DurableModuleOptions, core: DurableCore, outlet: 
   };
   const log = new Logger('DurableLedger');
   return new LedgerKeeper(ledger.care, dispatcher, () => outlet.producer, { retention }, clock, log);
+}
+
+function createWatch({ fastFailover = true }: DurableModuleOptions, core: DurableCore): ServerWatch {
+  return new ServerWatch(fastFailover, core.ledger.members, core.clock, new Logger('DurableLedger'));
 }
 
 function asyncOptions(

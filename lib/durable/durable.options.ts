@@ -15,6 +15,21 @@ export interface DurableModuleOptions {
   /** `true` (default) brings the schema up to date at start; `false` refuses to start with an old one. */
   migrate?: boolean;
   /**
+   * By this name a successor recognizes the sessions of a frozen predecessor: the same in all processes of one
+   * application. Default `nestjs-durable-kafka`; a name in `connection` wins.
+   */
+  applicationName?: string;
+  /**
+   * `false` sends statements without names, for poolers that hand out another backend per transaction and do not follow
+   * prepared statements (PgBouncer before 1.21). Default `true`.
+   */
+  prepare?: boolean;
+  /**
+   * `true` (default) has instances see in the database when another one has died, and its partitions go on at once; takes
+   * one connection of its own. `false` leaves that to Kafka's session timeout.
+   */
+  fastFailover?: boolean;
+  /**
    * How long executions are kept under keys that people or producers chose, and dead ones. Must exceed the time after
    * which a key can come back: at least the retention of the topics. Default 7 days.
    */

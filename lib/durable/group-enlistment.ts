@@ -13,6 +13,7 @@ import type { Execution, LaneWork } from '../execution/lane-entries.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
+import type { TransactionJournal } from '../execution/transaction-journal.js';
 import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import { parseRecord } from '../messages/parser.js';
@@ -21,6 +22,7 @@ import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply
 import type { Clock } from '../runtime/clock.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
+import { StepRunner } from './step-runner.js';
 
 const MAX_ERROR_BYTES = 2_000;
 
@@ -41,7 +43,7 @@ export class GroupEnlistment implements GroupResource {
   /** Per handler: the same record may have an attempt of each. */
   private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
   private letter: OutboxRecord | undefined;
-  private readonly runs = new Map<Attempt, { run: HandlerRun; lane: LaneWork['lane'] }>();
+  private readonly runs = new Map<Attempt, { run: HandlerRun; journal: TransactionJournal }>();
 
   constructor(
     private readonly group: Group,
@@ -92,7 +94,9 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [{ record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [] }];
+      return [
+        { record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [], steps: ran?.journal.steps ?? [] },
+      ];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -189,8 +193,19 @@ export class GroupEnlistment implements GroupResource {
     const key = describeKey(execution.claim.key);
     attempt.key = key;
     this.note(work, attempt);
-    const run: HandlerRun = { kind: 'handler', key, attempt: attempt.number, client, outbox: [], open: true };
-    this.runs.set(attempt, { run, lane: work.lane });
+    const outbox: OutboxRecord[] = [];
+    const journal = this.executions.journalOf(execution, outbox);
+    const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
+    const run: HandlerRun = {
+      kind: 'handler',
+      key,
+      attempt: attempt.number,
+      client,
+      outbox,
+      open: true,
+      steps,
+    };
+    this.runs.set(attempt, { run, journal });
     return run;
   }
 

@@ -15,6 +15,8 @@ import {
   type PreparedLane,
 } from './lane-entries.js';
 import type { Fence, KnownExecution, Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';
+import type { RecordedStep, StepToStore } from './step-journal.js';
+import { TransactionJournal } from './transaction-journal.js';
 
 /** What is to be done with a record. */
 export type Admission =
@@ -31,6 +33,7 @@ export interface FinishedExecution {
   /** Packed replies of a request that ran. */
   readonly reply: Buffer | undefined;
   readonly outbox: readonly OutboxRecord[];
+  readonly steps: readonly RecordedStep[];
 }
 
 /**
@@ -91,6 +94,7 @@ export class ExecutionGroup {
             return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
+          steps: finished.flatMap((execution) => this.stepsOf(execution)),
         });
       } catch (error) {
         this.forget(claimed, error, finished);
@@ -128,6 +132,22 @@ export class ExecutionGroup {
     for (const { fence, work } of claimed) {
       if (!work.isShared || mayHaveLeft) this.fences.forget(fence);
     }
+  }
+
+  /** Where a run of an execution keeps its steps. */
+  journalOf({ fence, claim, resumed }: Execution, outbox: OutboxRecord[]): TransactionJournal {
+    const { scope } = fence.lane;
+    return new TransactionJournal(this.transaction, outbox, async () =>
+      resumed ? this.ledger.steps.find(scope, claim.key) : [],
+    );
+  }
+
+  /** Nobody will ask for those of a record that is known by its position: once committed, it is below the fence. */
+  private stepsOf({ lane, record, steps }: FinishedExecution): StepToStore[] {
+    if (steps.length === 0) return [];
+    const { key, claim } = this.executionOf(lane, record)!;
+    if (key.kind === 'position') return [];
+    return steps.map((step) => ({ scope: lane.scope, key: claim.key, step, token: undefined }));
   }
 
   private prepare(work: LaneWork): Promise<PreparedLane> {
@@ -190,7 +210,7 @@ export class ExecutionGroup {
       known.offset === record.offset;
     if (known.state === 'failed' && !sameRecord) {
       await this.transaction.reclaim(fence, claim);
-      return { kind: 'run', execution: { claim, fence, ...execution } };
+      return { kind: 'run', execution: { claim, fence, ...execution, resumed: true } };
     }
     return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
   }

@@ -23,6 +23,8 @@ export interface Execution {
   readonly fence: Fence;
   readonly key: IdempotencyKey;
   readonly claim: ExecutionClaim;
+  /** An earlier run of it may have left steps. */
+  readonly resumed: boolean;
 }
 
 /** A record in its lane, and what became of its claim. */
@@ -63,7 +65,7 @@ export function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entr
   try {
     const key = work.keyOf(record);
     const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
-    return { record, execution: { record, fence, key, claim } };
+    return { record, execution: { record, fence, key, claim, resumed: false } };
   } catch (error) {
     if (!(error instanceof KafkaTransportError)) throw error;
     return { record, error };

@@ -16,8 +16,10 @@
  */
 import type { RecordHeader } from '../messages/record.js';
 import type { LedgerCare } from './ledger-care.js';
+import type { LedgerMembers } from './ledger-members.js';
 import type { LedgerReader } from './ledger-reader.js';
 import type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
+import type { StepJournal, StepToStore } from './step-journal.js';
 
 export type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
 
@@ -93,6 +95,8 @@ export interface GroupWork {
   readonly replies: readonly ReplyToStore[];
   /** With the lane whose next owner produces them if we die before `markDispatched`; `null` leaves them to a sweep. */
   readonly outbox: readonly { readonly lane: Lane | null; readonly record: OutboxRecord }[];
+  /** Steps of the executions of this transaction, or of one that is held by a claim. */
+  readonly steps?: readonly StepToStore[] | undefined;
 }
 
 /** A terminal end other than `completed`, written in a transaction of its own. */
@@ -131,6 +135,10 @@ export interface Ledger {
   readonly reader: LedgerReader;
   /** For what has to be done now and then. */
   readonly care: LedgerCare;
+  /** For who takes over from whom. */
+  readonly members: LedgerMembers;
+  /** For results of steps. */
+  readonly steps: StepJournal;
   /** Connects and brings the schema up to date, or refuses one that it can't work with (`LedgerSchemaError`). */
   open(): Promise<void>;
   /** Idempotent; tolerates never-opened. */
@@ -191,9 +199,14 @@ export interface LedgerTransaction {
   /** `true` once the connection is gone: whatever failed, failed because of that. */
   readonly broken: boolean;
   /**
+   * Runs a part of a handler's work that is undone if it rejects, and rejects as it does: what it wrote through the client
+   * that it is given, and through `client` meanwhile. Its client refuses once the part is over. One part at a time.
+   */
+  nested<T>(work: (client: unknown) => Promise<T>): Promise<T>;
+  /**
    * Makes everything durable at once: the handlers' own writes, executions, fence, replies, outbox. Rejects with
    * `CommitUnknownError` if the answer was lost, `TransactionAbortedError` if a handler swallowed a database error and
-   * the store rolled back instead.
+   * the store rolled back instead, `LeaseLostError` if a step's claim is somebody else's by now.
    */
   commit(work: GroupWork): Promise<void>;
   /** Idempotent; never rejects. */

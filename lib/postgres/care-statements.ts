@@ -23,6 +23,12 @@ export function createCareStatements(schema: string) {
        on conflict (id) do update set seen_at = clock_timestamp()`,
     ),
     leave: statement(`delete from ${s}.instance where id = $1::text`),
+    // Of processes that died with nobody to take over from them, or whose members were gone before.
+    forgetMembers: statement(
+      `delete from ${s}.member m where not exists (
+         select 1 from ${s}.instance i
+         where i.id = m.instance and i.seen_at > clock_timestamp() - interval '10 minutes')`,
+    ),
     forgetInstances: statement(
       `delete from ${s}.instance where seen_at < clock_timestamp() - interval '1 day'`,
     ),
@@ -78,6 +84,8 @@ export function createCareStatements(schema: string) {
          delete from ${s}.failure f using executions e where f.scope_id = e.scope_id and f.key = e.key
        ), letters as (
          delete from ${s}.dead_letter d using executions e where d.scope_id = e.scope_id and d.key = e.key
+       ), steps as (
+         delete from ${s}.step t using executions e where t.scope_id = e.scope_id and t.key = e.key
        ), reached as (
          select scope_id, key from stretch order by scope_id desc, key desc limit 1
        ), moved as (

@@ -62,6 +62,7 @@ export class PostgresCare implements LedgerCare {
 
   async prune({ keys, messageIds }: Retention, limit: number): Promise<PruneResult> {
     const result = await this.alone('prune', async (session) => {
+      await session.run(this.statements.forgetMembers, []);
       await session.run(this.statements.forgetInstances, []);
       const executions = await session.run(this.statements.pruneExecutions, [keys, messageIds, limit]);
       const replies = await session.run(this.statements.pruneReplies, [messageIds, limit]);

@@ -31,7 +31,9 @@ import {
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
+import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
+import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
@@ -50,6 +52,8 @@ const OWN_CONNECTIONS = 2;
 export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
+  readonly members: PostgresMembers;
+  readonly steps: PostgresStepJournal;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
@@ -66,6 +70,8 @@ export class PostgresLedger implements Ledger {
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
+    this.members = new PostgresMembers(schema, this.owner, pool, clock);
+    this.steps = new PostgresStepJournal(this.statements, () => this.parts());
   }
 
   /** The pool that the ledger works with, for whoever shares it. */
@@ -190,6 +196,7 @@ export class PostgresLedger implements Ledger {
     await this.opening?.catch(() => undefined);
     if (this.opened === undefined) return;
     await this.opened.marks.close();
+    await this.members.withdraw();
     await this.leave();
     await this.opened.pool.close();
   }

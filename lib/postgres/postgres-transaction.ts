@@ -18,12 +18,14 @@ import { claimLane } from './claim-lane.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
 import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
-import { createTransactionClient, type TransactionClient } from './transaction-client.js';
+import { stepError, storeSteps } from './step-work.js';
+import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
 
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
@@ -56,13 +58,7 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly scopes: ScopeIds,
     { isConcurrent = false }: TransactionOptions = {},
   ) {
-    this.client = createTransactionClient(isConcurrent, () =>
-      this.state === 'open' && this.session !== undefined
-        ? this.session
-        : this.state === 'new'
-          ? 'not begun'
-          : 'ended',
-    );
+    this.client = createTransactionClient(isConcurrent, this.gate);
   }
 
   get broken(): boolean {
@@ -71,6 +67,10 @@ export class PostgresTransaction implements LedgerTransaction {
 
   begin(): Promise<void> {
     return this.inTurn(() => this.beginNow());
+  }
+
+  nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
+    return nestedPart(this.client, this.gate, work);
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
@@ -230,6 +230,7 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
+    calls.push(...(await storeSteps(work.steps ?? [], this.statements, this.scopes)));
     return calls;
   }
 
@@ -277,12 +278,17 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     const swallowed =
       sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
-    return swallowed ? new TransactionAbortedError() : error;
+    return swallowed ? new TransactionAbortedError() : stepError(error);
   }
 
   private lostMessage(): string {
     return `The connection to Postgres at ${this.pool.target} was lost before COMMIT; nothing was stored`;
   }
+
+  private readonly gate: ClientGate = () => {
+    if (this.state === 'open' && this.session !== undefined) return this.session;
+    return this.state === 'new' ? 'not begun' : 'ended';
+  };
 
   /** In a method of its own: other calls change the state while this one waits. */
   private hasEnded(): boolean {
@@ -299,8 +305,8 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 }
 
-function isEmpty({ releases, replies, outbox }: GroupWork): boolean {
-  return releases.length === 0 && replies.length === 0 && outbox.length === 0;
+function isEmpty({ releases, replies, outbox, steps = [] }: GroupWork): boolean {
+  return releases.length + replies.length + outbox.length + steps.length === 0;
 }
 
 function keyName(scopeId: number, key: Buffer): string {

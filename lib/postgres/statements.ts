@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { escapeIdentifier } from 'pg';
 import type { Lane } from '../execution/ledger.js';
+import { createStepStatements } from './step-statements.js';
 
 /** A statement whose text never changes, so that Postgres may keep it prepared under its name. */
 export interface Statement {
@@ -237,6 +238,7 @@ export function createStatements(schema: string, prepare: boolean) {
        values ($1::int, $2::bytea, $3::uuid, $4::text, $5::int, $6::bigint, $7::bigint, $8::text, $9::bytea, $10::bytea, $11::bytea)
        on conflict (scope_id, key) do nothing`,
     ),
+    ...createStepStatements(s, named),
   };
 }
 

@@ -5,6 +5,7 @@ export class Periodic {
   private timer: Timer | undefined;
   private working: Promise<void> | undefined;
   private running = false;
+  private hurried = false;
 
   /**
    * @param pause milliseconds from the end of one run to the beginning of the next, and before the first.
@@ -23,6 +24,15 @@ export class Periodic {
     this.schedule();
   }
 
+  /** Has the next run begin now, or at the end of the one under way. Tolerates not-started. */
+  hurry(): void {
+    if (!this.running) return;
+    this.hurried = true;
+    if (this.working) return;
+    this.clock.clearTimeout(this.timer);
+    this.begin();
+  }
+
   /** Resolves when nothing runs any more. Idempotent; tolerates never-started. */
   async stop(): Promise<void> {
     this.running = false;
@@ -31,9 +41,12 @@ export class Periodic {
   }
 
   private schedule(): void {
-    this.timer = this.clock.setBackgroundTimeout(() => {
-      this.working = this.run();
-    }, this.pause);
+    this.timer = this.clock.setBackgroundTimeout(() => this.begin(), this.hurried ? 0 : this.pause);
+  }
+
+  private begin(): void {
+    this.hurried = false;
+    this.working = this.run();
   }
 
   private async run(): Promise<void> {
@@ -42,6 +55,7 @@ export class Periodic {
     } catch (error) {
       this.onError(error);
     }
+    this.working = undefined;
     if (this.running) this.schedule();
   }
 }

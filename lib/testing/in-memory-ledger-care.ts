@@ -58,16 +58,22 @@ export class InMemoryLedgerCare implements LedgerCare {
     }
   }
 
+  /** The process died: what it held is free. */
+  crash(): void {
+    this.store.locks.releaseAll(this);
+  }
+
   /** Looks at everything at once: memory holds little. */
   async prune(retention: Retention): Promise<PruneResult> {
     await this.reach();
-    const { executions, replies, deadLetters } = this.store;
+    const { executions, replies, deadLetters, steps } = this.store;
     let deleted = 0;
     for (const [name, execution] of executions) {
       if (!this.isOver(execution, retention)) continue;
       executions.delete(name);
       replies.delete(name);
       deadLetters.delete(name);
+      steps.delete(name);
       deleted++;
     }
     for (const [name, { createdAt }] of replies) {

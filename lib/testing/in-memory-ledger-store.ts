@@ -1,3 +1,4 @@
+import type { MemberName } from '../execution/ledger-members.js';
 import type {
   DeadLetterToStore,
   ExecutionClaim,
@@ -7,6 +8,7 @@ import type {
   OutboxRecord,
   Scope,
 } from '../execution/ledger.js';
+import type { RecordedStep } from '../execution/step-journal.js';
 import { InMemoryLocks } from './in-memory-locks.js';
 
 export interface StoredExecution extends KnownExecution {
@@ -55,6 +57,26 @@ export interface StoredRow {
   readonly row: unknown;
 }
 
+/** A fence that a commit moved. */
+export interface CommittedFence {
+  readonly lane: Lane;
+  /** Under which the transaction moved it. */
+  readonly epoch: bigint;
+  /** In force at the moment of the commit: the same, or somebody got past the fence. */
+  readonly epochInForce: bigint;
+  readonly nextOffset: bigint;
+}
+
+/** What one transaction made durable, all at once. */
+export interface StoredCommit {
+  /** The ledger that committed. */
+  readonly owner: string;
+  readonly fences: readonly CommittedFence[];
+  readonly executions: readonly StoredExecution[];
+  readonly rows: readonly StoredRow[];
+  readonly outbox: readonly OutboxRecord[];
+}
+
 /**
  * The database behind one or more `InMemoryLedger`s: what it holds is committed, and outlives the ledgers that wrote it,
  * as processes come and go. Tests read it; only ledgers write.
@@ -64,6 +86,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Per execution, by position. */
+  readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
   readonly outbox = new Map<string, StoredOutboxRecord>();
   /** Append-only. */
@@ -71,9 +95,14 @@ export class InMemoryLedgerStore {
   readonly locks = new InMemoryLocks();
   /** When each ledger was last seen, by its name. */
   readonly instances = new Map<string, number>();
+  /** Members of consumer groups, by group and member id. */
+  readonly members = new Map<string, MemberName & { readonly instance: string }>();
+  /** Ledgers that have announced members and not died since. */
+  readonly living = new Set<string>();
   private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();
+  private readonly onCommit = new Set<(commit: StoredCommit) => void>();
   private away = false;
 
   /** `true` between `disconnect` and `reconnect`. */
@@ -96,6 +125,17 @@ export class InMemoryLedgerStore {
     return this.rows.filter((row) => row.table === table).map(({ row }) => row);
   }
 
+  /** Calls back at each commit of handlers' work, and each ending, when it is stored. Returns how to stop that. */
+  whenCommitted(listener: (commit: StoredCommit) => void): () => void {
+    this.onCommit.add(listener);
+    return () => this.onCommit.delete(listener);
+  }
+
+  /** For ledgers: tells the listeners. */
+  committed(commit: StoredCommit): void {
+    for (const listener of [...this.onCommit]) listener(commit);
+  }
+
   /** For ledgers: an epoch that was never used. */
   nextEpoch(): bigint {
     return ++this.lastEpoch;
@@ -104,6 +144,13 @@ export class InMemoryLedgerStore {
   /** For ledgers: writes a record to the outbox. */
   addOutbox(lane: Lane | null, record: OutboxRecord, createdAt: number): void {
     this.outbox.set(record.id, { lane, record, createdAt, seq: ++this.lastSeq });
+  }
+
+  /** For ledgers: writes a step, unless there is one at its position. */
+  addStep(name: string, step: RecordedStep): void {
+    let steps = this.steps.get(name);
+    if (!steps) this.steps.set(name, (steps = new Map()));
+    if (!steps.has(step.position)) steps.set(step.position, { ...step, result: Buffer.from(step.result) });
   }
 
   /** For transactions: to be told when the database goes away. Returns how to stop that. */
@@ -136,8 +183,8 @@ export function max(left: bigint, right: bigint): bigint {
   return left > right ? left : right;
 }
 
-/** The row that a claim writes. */
-export function completed(
+/** What a claim writes, for its transaction to commit. */
+export function completedExecution(
   lane: Lane,
   { key, fingerprint, offset }: ExecutionClaim,
   finishedAt: number,

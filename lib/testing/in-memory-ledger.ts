@@ -11,6 +11,7 @@ import type {
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { takeFence, unreachable } from './in-memory-fences.js';
+import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
@@ -19,6 +20,7 @@ import {
   laneName,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
+import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds until dispatched records are dropped from the outbox. */
@@ -38,8 +40,11 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly members: InMemoryLedgerMembers;
+  readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
-  private readonly owner: string;
+  /** What the store knows this ledger by. */
+  readonly name: string;
   private readonly transactions = new Set<InMemoryTransaction>();
   private readonly dispatched = new Set<string>();
   private dispatchTimer: Timer | undefined;
@@ -49,26 +54,29 @@ export class InMemoryLedger implements Ledger {
   constructor({ store = new InMemoryLedgerStore(), clock = systemClock }: InMemoryLedgerOptions = {}) {
     this.store = store;
     this.clock = clock;
-    this.owner = clock.uuid();
+    this.name = clock.uuid();
     const reach = async () => {
       this.check();
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
-    this.care = new InMemoryLedgerCare(store, clock, this.owner, reach);
+    this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
+    this.members = new InMemoryLedgerMembers(store, this.name, reach);
+    this.steps = new InMemoryStepJournal(store, reach);
   }
 
   async open(): Promise<void> {
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
     await this.reach();
     this.state = 'open';
-    this.store.instances.set(this.owner, this.clock.now());
+    this.store.instances.set(this.name, this.clock.now());
   }
 
   async close(): Promise<void> {
     if (this.state !== 'open') return;
     this.dropDispatched();
-    this.store.instances.delete(this.owner);
+    this.store.instances.delete(this.name);
+    await this.members.withdraw();
     this.crash();
   }
 
@@ -85,7 +93,7 @@ export class InMemoryLedger implements Ledger {
   async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     this.check();
     await this.reach();
-    const taken = await takeFence(this.store, this.clock, lane, this.owner, confirm);
+    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
     await this.turn();
     return {
       fence: taken.fence,
@@ -117,6 +125,7 @@ export class InMemoryLedger implements Ledger {
     this.check();
     const host: InMemoryTransactionHost = {
       store: this.store,
+      owner: this.name,
       now: () => this.clock.now(),
       turn: () => this.turn(),
       takeLostAnswer: () => {
@@ -162,12 +171,25 @@ export class InMemoryLedger implements Ledger {
       if (!conclusion.isShared && past > fence.nextOffset) {
         fences.set(laneName(lane), { ...fence, nextOffset: past, previousOffset: fence.nextOffset });
       }
+      const moved = {
+        lane,
+        epoch,
+        epochInForce: fence.epoch,
+        nextOffset: fences.get(laneName(lane))!.nextOffset,
+      };
       const known = executions.get(key);
       if (known !== undefined) {
         if (isAt(known, conclusion)) return undefined;
         if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
       }
       this.write(key, conclusion);
+      this.store.committed({
+        owner: this.name,
+        fences: [moved],
+        executions: [executions.get(key)!],
+        rows: [],
+        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
+      });
       return undefined;
     } finally {
       forget();
@@ -186,6 +208,13 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
+    this.members.die();
+    this.breakConnections();
+    this.care.crash();
+  }
+
+  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  breakConnections(): void {
     for (const transaction of [...this.transactions]) transaction.break();
   }
 

@@ -15,7 +15,7 @@ import type {
   Release,
 } from '../execution/ledger.js';
 import {
-  completed,
+  completedExecution,
   executionName,
   knownExecution,
   laneName,
@@ -36,6 +36,8 @@ export interface InMemoryTransactionClient {
 /** What a ledger lends its transactions. */
 export interface InMemoryTransactionHost {
   readonly store: InMemoryLedgerStore;
+  /** The ledger's name. */
+  readonly owner: string;
   now(): number;
   /** One way of a message between process and database; lets others go first. */
   turn(): Promise<void>;
@@ -47,15 +49,12 @@ export interface InMemoryTransactionHost {
 const unreachable = () =>
   new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
 
+const endedMessage =
+  "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await every " +
+  'call before the handler returns.';
+
 export class InMemoryTransaction implements LedgerTransaction {
-  readonly client: InMemoryTransactionClient = {
-    insert: (table, row) => this.write({ table, row }),
-    fail: async (error) => {
-      await this.enter();
-      this.aborted = true;
-      throw error;
-    },
-  };
+  readonly client = this.clientFor(() => undefined);
   private state: 'new' | 'open' | 'ended' = 'new';
   private lost = false;
   private aborted = false;
@@ -64,6 +63,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Failed executions that were taken over, as they were. */
   private readonly reclaimed = new Map<string, StoredExecution>();
   private readonly fences = new Map<string, StoredFence>();
+  /** Under which each of them was claimed. */
+  private readonly epochs = new Map<string, bigint>();
   private readonly rows: StoredRow[] = [];
   private readonly forgetDisconnect: () => void;
 
@@ -84,6 +85,27 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  async nested<T>(work: (client: InMemoryTransactionClient) => Promise<T>): Promise<T> {
+    await this.enter();
+    const before = this.rows.length;
+    let over = false;
+    try {
+      const result = await work(
+        this.clientFor(() => {
+          if (over) throw new WrongCallOrderError(endedMessage);
+        }),
+      );
+      over = true;
+      if (this.aborted) throw new TransactionAbortedError();
+      return result;
+    } catch (error) {
+      over = true;
+      this.rows.length = before;
+      this.aborted = false;
+      throw error;
+    }
+  }
+
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
     return this.inTurn(() => this.claimNow(claim));
   }
@@ -95,7 +117,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   async commit(work: GroupWork): Promise<void> {
     if (this.state === 'new') {
       this.end();
-      if (work.releases.length + work.replies.length + work.outbox.length === 0) return;
+      const { releases, replies, outbox, steps = [] } = work;
+      if (releases.length + replies.length + outbox.length + steps.length === 0) return;
       throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
     }
     if (this.lost) throw unreachable();
@@ -128,7 +151,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Ends the transaction from outside: its connection is gone. */
   break(): void {
     this.lost = true;
-    if (this.state !== 'ended') this.end();
+    // Also if it is about to commit: whoever waits to do so may be dead, and its locks must not outlive it.
+    this.end();
   }
 
   private async claimNow({ fence, advanceTo, executions }: LaneClaim): Promise<ClaimVerdict[]> {
@@ -145,6 +169,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       }
       const nextOffset = max(advanceTo ?? 0n, stored.nextOffset);
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
+      this.epochs.set(name, fence.epoch);
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
       for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
         verdicts.set(execution, await this.claimKey(fence, execution));
@@ -164,7 +189,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       locks.release(name, this);
       return knownExecution(known);
     }
-    this.executions.set(name, completed(lane, execution, this.host.now()));
+    this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     return 'claimed';
   }
 
@@ -181,7 +206,7 @@ export class InMemoryTransaction implements LedgerTransaction {
         );
       }
       this.reclaimed.set(name, known);
-      this.executions.set(name, completed(lane, execution, this.host.now()));
+      this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     });
   }
 
@@ -201,8 +226,14 @@ export class InMemoryTransaction implements LedgerTransaction {
     this.fences.set(lane, { ...moved, nextOffset: max(nextOffset ?? 0n, previousOffset) });
   }
 
-  private apply({ replies, outbox }: GroupWork): void {
-    const { store } = this.host;
+  private apply({ replies, outbox, steps = [] }: GroupWork): void {
+    const { store, owner } = this.host;
+    const fences = [...this.fences].map(([name, { lane, nextOffset }]) => ({
+      lane,
+      epoch: this.epochs.get(name)!,
+      epochInForce: store.fences.get(name)!.epoch,
+      nextOffset,
+    }));
     for (const [name, fence] of this.fences) {
       // In a lane that is shared, it may have been moved meanwhile.
       const nextOffset = max(fence.nextOffset, store.fences.get(name)!.nextOffset);
@@ -215,7 +246,30 @@ export class InMemoryTransaction implements LedgerTransaction {
       store.replies.set(executionName(scope, key), { body: Buffer.from(body), createdAt: this.host.now() });
     }
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
+    for (const { scope, key, step } of steps) store.addStep(executionName(scope, key), step);
     store.rows.push(...this.rows);
+    store.committed({
+      owner,
+      fences,
+      executions: [...this.executions.values()],
+      rows: this.rows,
+      outbox: outbox.map(({ record }) => record),
+    });
+  }
+
+  private clientFor(check: () => void): InMemoryTransactionClient {
+    return {
+      insert: async (table, row) => {
+        check();
+        await this.write({ table, row });
+      },
+      fail: async (error) => {
+        check();
+        await this.enter();
+        this.aborted = true;
+        throw error;
+      },
+    };
   }
 
   private async write(row: StoredRow): Promise<void> {
@@ -230,10 +284,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError("A transaction's client was used before the first claim");
     }
     if (this.state === 'ended' && !this.lost) {
-      throw new WrongCallOrderError(
-        "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await " +
-          'every call before the handler returns.',
-      );
+      throw new WrongCallOrderError(endedMessage);
     }
     await this.host.turn();
     if (this.lost) throw unreachable();

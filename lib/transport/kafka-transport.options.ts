@@ -44,6 +44,12 @@ export interface KafkaTransportOptions extends NestOptions {
   handlerTimeout?: number;
   /** Longest wait of a `send()` for a reply. Default 30 000. */
   requestTimeout?: number;
+  /**
+   * Clients only: whose a partition of a reply topic is. `exclusive`: of one client, as the group agrees; each topic needs
+   * as many partitions as there are clients. `shared`: of any number of clients, which read each other's replies and pass
+   * over them; no group, no rebalance. Default `exclusive`.
+   */
+  replyPartition?: 'exclusive' | 'shared';
   /** How long `close()` lets handlers finish. Default 10 000. */
   shutdownTimeout?: number;
   /** How long an unfinished reply stream holds back the offset of its request. Default 30 000. */

@@ -24,6 +24,7 @@ const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'producer',
   'producerOnlyMode',
   'provision',
+  'replyPartition',
   'requestTimeout',
   'retry',
   'run',
@@ -59,6 +60,7 @@ export interface ResolvedOptions {
   readonly fromBeginning: boolean;
   readonly provision: boolean;
   readonly keepBinary: boolean;
+  readonly replyPartition: 'exclusive' | 'shared';
   readonly requestTimeout: number;
   readonly streamOffsetTimeout: number;
   readonly clock: Clock;
@@ -96,6 +98,10 @@ export function resolveOptions(options: KafkaTransportOptions, side: 'server' | 
     fromBeginning: given.subscribe?.fromBeginning ?? false,
     provision: flag('provision', given.provision ?? autoTopics),
     keepBinary: given.parser?.keepBinary ?? false,
+    replyPartition: oneOf('replyPartition', given.replyPartition ?? 'exclusive', [
+      'exclusive',
+      'shared',
+    ] as const),
     requestTimeout: wholeNumber('requestTimeout', given.requestTimeout ?? 30_000, 1),
     streamOffsetTimeout: wholeNumber('streamOffsetTimeout', given.streamOffsetTimeout ?? 30_000, 0),
     clock: given.clock ?? systemClock,

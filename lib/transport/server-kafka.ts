@@ -14,6 +14,7 @@ import { encodeReply } from '../messages/packets.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
+import { settle } from '../runtime/settle.js';
 import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
 import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
@@ -28,7 +29,8 @@ import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
-import { isStartupProbe, runStartupProbe } from './startup-probe.js';
+import { ServerSeat } from './server-seat.js';
+import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -36,6 +38,7 @@ interface Connection {
   readonly driver: KafkaDriver;
   readonly producer: DriverProducer;
   readonly consumer: DriverConsumer;
+  readonly seat: ServerSeat;
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
   readonly calls: HandlerCalls;
@@ -66,7 +69,7 @@ export class ServerKafka
   protected readonly groupId: string;
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
-  private readonly probes: MessageHandler[] = [];
+  private readonly preflight = new Preflight();
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -87,7 +90,7 @@ export class ServerKafka
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
     if (isStartupProbe(callback)) {
-      this.probes.push(callback);
+      this.preflight.probes.push(callback);
       return;
     }
     this.registry.add({ pattern: pattern as string | RegExp, callback, isEvent: isEventHandler });
@@ -125,9 +128,19 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
+  /** Has `check` run by each start from now on, before anything is connected. For modules that work on this server's handlers. */
+  beforeStart(check: StartupCheck): void {
+    this.preflight.checks.push(check);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
+  }
+
+  /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
+  get seat(): ServerSeat | undefined {
+    return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
   }
 
   /** The driver's own client, consumer and producer. */
@@ -145,7 +158,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
-    await this.runProbes();
+    await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
@@ -191,7 +204,8 @@ export class ServerKafka
     const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
-    return { driver, producer, consumer, records, replies, calls };
+    const seat = new ServerSeat(groupId, consumer, driver);
+    return { driver, producer, consumer, seat, records, replies, calls };
   }
 
   /** The Kafka client to listen with. */
@@ -261,18 +275,6 @@ export class ServerKafka
     });
   }
 
-  private async runProbes(): Promise<void> {
-    const { engine, insistsOnAutoCommit } = this.resolved;
-    const { concurrency, commitOffsets } = engine;
-    for (const probe of this.probes) {
-      await runStartupProbe(
-        probe,
-        { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
-        this.logger,
-      );
-    }
-  }
-
   private connected(): Connection {
     if (this.life?.connection && !this.life.closing) return this.life.connection;
     throw new WrongCallOrderError(
@@ -287,13 +289,4 @@ function expectOpen({ closing }: Life): void {
 
 function closedWhileStarting(): ConnectionClosedError {
   return new ConnectionClosedError('The server was closed while it was starting');
-}
-
-async function settle(work: Promise<unknown>): Promise<unknown> {
-  try {
-    await work;
-    return undefined;
-  } catch (error) {
-    return error;
-  }
 }

@@ -17,6 +17,11 @@ describeLedgerContract('InMemoryLedger', { describe, it, beforeEach, afterEach }
     write: (client, text) => (client as InMemoryTransactionClient).insert('effect', text),
     fail: (client) => (client as InMemoryTransactionClient).fail(new Error('no such column')),
     written: async () => store.rowsOf('effect') as string[],
+    die: async (memberId) => {
+      for (const member of store.members.values()) {
+        if (member.memberId === memberId) store.living.delete(member.instance);
+      }
+    },
     dispose: async () => {
       for (const ledger of ledgers) await ledger.close();
     },

@@ -1,9 +1,10 @@
-import { afterEach, beforeEach, describe, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, it } from '@jest/globals';
 import pg from 'pg';
 import type { PostgresLedgerOptions } from '../../lib/postgres/postgres-ledger.options.js';
 import type { TransactionClient } from '../../lib/postgres/transaction-client.js';
 import { describeLedgerContract } from '../../lib/testing/contract/ledger.contract.js';
 import { databaseUrl, LedgerSchema } from '../support/ledger-schema.js';
+import { TransactionPooler } from '../support/transaction-pooler.js';
 
 function describePostgres(name: string, options: () => Partial<PostgresLedgerOptions>): void {
   describeLedgerContract(name, { describe, it, beforeEach, afterEach }, async () => {
@@ -22,6 +23,19 @@ function describePostgres(name: string, options: () => Partial<PostgresLedgerOpt
       },
       fail: (client) => (client as TransactionClient).query('select no_such_column'),
       written: () => schema.effects(),
+      die: async (memberId) => {
+        await schema.query(
+          `select pg_terminate_backend(l.pid) from pg_locks l join {schema}.member m
+           on l.locktype = 'advisory' and (l.classid::bigint << 32 | l.objid::bigint) = m.lock_key
+           where m.member_id = $1`,
+          [memberId],
+        );
+        // Behind a pooler: as if its lease had run out.
+        await schema.query(
+          'update {schema}.member set lease_until = clock_timestamp() where member_id = $1 and lock_key is null',
+          [memberId],
+        );
+      },
       dispose: async () => {
         await schema.dispose();
         for (const pool of pools) await pool.end();
@@ -35,3 +49,15 @@ describePostgres('PostgresLedger without prepared statements', () => ({ poolSize
 describePostgres('PostgresLedger over a given pool without pipelining', () => ({
   connection: new pg.Pool({ connectionString: databaseUrl(), max: 4 }),
 }));
+
+describe('behind a pooler that shares sessions', () => {
+  let pooler: TransactionPooler;
+  beforeAll(async () => {
+    pooler = await TransactionPooler.start(6);
+  });
+  afterAll(() => pooler.close());
+  describePostgres('PostgresLedger', () => ({
+    connection: { connectionString: pooler.url, max: 4 },
+    prepare: false,
+  }));
+});

@@ -35,10 +35,15 @@ export class TcpProxy {
     return (this.server.address() as AddressInfo).port;
   }
 
+  /** Destroys what is open; new connections are taken. */
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+  }
+
   /** Destroys what is open and listens no more. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    for (const socket of this.sockets) socket.destroy();
+    this.cut();
     await closed;
   }
 

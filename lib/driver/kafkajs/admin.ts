@@ -137,12 +137,14 @@ export class KafkajsAdmin implements DriverAdmin {
     });
   }
 
-  async removeMember(groupId: string, memberId: string): Promise<void> {
-    await this.persist(`Removing a member from "${groupId}"`, async () => {
+  async removeMember(groupId: string, memberId: string): Promise<boolean> {
+    return this.persist(`Removing a member from "${groupId}"`, async () => {
       try {
         await this.toCoordinator(groupId, LEAVE_GROUP, { groupId, memberId });
+        return true;
       } catch (error) {
         if (protocolType(error) !== 'UNKNOWN_MEMBER_ID') throw error;
+        return false;
       }
     });
   }

@@ -64,7 +64,8 @@ const HEARTBEAT_RETRY = 500;
 
 export class GroupMember {
   private state: MemberState = 'unjoined';
-  private memberId = '';
+  /** As the coordinator names us; empty before it did. Ours to change. */
+  memberId = '';
   private generation: Generation | undefined;
   private ended: Deferred<RevocationReason> | undefined;
   private readonly coordinator: Coordinator;

@@ -1,5 +1,6 @@
 import { ProduceError } from '../../errors/errors.js';
 import type { TopicPartition } from '../../messages/record.js';
+import { isTopicName } from '../../messages/topic-name.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Connections } from './connections.js';
 import { unreachable, text } from './errors.js';
@@ -41,6 +42,8 @@ export class TopicDirectory {
    * order, so that a record never overtakes an earlier one that had to wait.
    */
   resolve(topic: string, partition: number | undefined, lookup: Lookup): void {
+    // No broker ever has it: whoever forges a reply topic must not make others wait for its creation.
+    if (!isTopicName(topic)) return void lookup.failed(invalidName(topic));
     const queue = this.waiting.get(topic);
     if (queue) return void queue.push({ ...lookup, partition });
     const known = this.topics.get(topic);
@@ -100,6 +103,13 @@ export class TopicDirectory {
 
 function has(topic: TopicMetadata, partition: number | undefined): boolean {
   return partition === undefined || topic.partitions.some((known) => known.partition === partition);
+}
+
+function invalidName(topic: string): Error {
+  return new ProduceError(
+    `A record for "${topic.slice(0, 60)}" was not sent: a topic's name has 1 to 249 letters, digits, dots, dashes and ` +
+      'underscores',
+  );
 }
 
 function refusal(

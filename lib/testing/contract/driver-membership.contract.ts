@@ -18,6 +18,20 @@ export function membershipContract(test: DeclareTest<DriverKit>): void {
     assert.equal(consumer.assignments.length, 1);
   });
 
+  test('a member has an id that it keeps in its generation, another one once it was expelled, and none before', async (kit) => {
+    const topic = await kit.topic();
+    const groupId = kit.name();
+    const consumer = kit.consumer({ topics: [topic], groupId, heartbeatInterval: 300 });
+    assert.equal(consumer.driver.memberId, undefined);
+    await consumer.start();
+    const first = consumer.driver.memberId!;
+    assert.equal(consumer.driver.membership!.memberId, first);
+    await kit.admin.removeMember(groupId, first);
+    await eventually('the member is back', () => consumer.assignments.length >= 2);
+    assert.notEqual(consumer.driver.memberId, first);
+    assert.equal(consumer.driver.membership!.memberId, consumer.driver.memberId);
+  });
+
   test('an expelled member is refused its commit, which stores nothing', async (kit) => {
     const { topic, groupId, consumer } = await expelled(kit);
     await assert.rejects(consumer.driver.commit([{ topic, partition: 0, offset: 3n }]), StaleMemberError);

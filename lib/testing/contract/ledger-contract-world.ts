@@ -31,6 +31,8 @@ export interface LedgerContractWorld {
   fail(client: unknown): Promise<unknown>;
   /** What handlers' writes have been committed, in any order. */
   written(): Promise<string[]>;
+  /** The process that announced a member dies, as far as the database can tell. */
+  die(memberId: string): Promise<void>;
   dispose(): Promise<void>;
 }
 

@@ -1,9 +1,11 @@
 import { describeCare } from './ledger-care.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
+import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
 import { describeSharing } from './ledger-sharing.contract.js';
+import { describeSteps } from './ledger-steps.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -33,5 +35,7 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeMembers(runner, current);
+    describeSteps(runner, current);
   });
 }

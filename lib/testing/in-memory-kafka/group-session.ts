@@ -41,6 +41,10 @@ export class GroupSession {
     this.#rebalanceTimeout = options.rebalanceTimeout ?? 60_000;
   }
 
+  get memberId(): string | undefined {
+    return this.#memberId || undefined;
+  }
+
   get membership(): GroupMembership | undefined {
     return this.#membership;
   }

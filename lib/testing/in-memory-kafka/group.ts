@@ -123,15 +123,16 @@ export class Group {
   }
 
   /** A member that is not there is fine. */
-  remove(memberId: string): void {
-    this.#registered.delete(memberId);
+  remove(memberId: string): boolean {
+    const registered = this.#registered.delete(memberId);
     const member = this.#members.get(memberId);
-    if (!member) return;
+    if (!member) return registered;
     this.#members.delete(memberId);
     member.dismiss();
     if (this.#leader === memberId) this.#leader = undefined;
     if (this.#state !== 'preparing-rebalance') this.#prepareRebalance();
     this.#completeJoinIfAllAsked();
+    return true;
   }
 
   check(memberId: string, generationId: number): GroupRefusal | undefined {

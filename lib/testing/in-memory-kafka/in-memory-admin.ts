@@ -10,7 +10,7 @@ export class InMemoryAdmin implements DriverAdmin {
   #connected = false;
 
   constructor(private readonly cluster: Cluster) {
-    this.#connection = new Connection(cluster.broker);
+    this.#connection = new Connection(cluster.broker, cluster.clock);
   }
 
   async connect(): Promise<void> {
@@ -80,7 +80,7 @@ export class InMemoryAdmin implements DriverAdmin {
     return this.#request('a group deletion', () => this.cluster.coordinator.delete(groupId));
   }
 
-  removeMember(groupId: string, memberId: string): Promise<void> {
+  removeMember(groupId: string, memberId: string): Promise<boolean> {
     return this.#request('a member removal', () => this.cluster.coordinator.group(groupId).remove(memberId));
   }
 

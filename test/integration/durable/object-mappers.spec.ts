@@ -1,5 +1,6 @@
 import { Controller } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
+import { PrismaPg } from '@prisma/adapter-pg';
 import { sql as drizzleSql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/node-postgres';
 import { bigserial, pgSchema, text } from 'drizzle-orm/pg-core';
@@ -65,6 +66,44 @@ const mappers: Record<string, (pool: DurablePool, schema: string) => Mapper | Pr
       backend: async () => {
         const { rows } = await kyselySql<{ pid: number }>`select pg_backend_pid() as pid`.execute(db);
         return rows[0]!.pid;
+      },
+    };
+  },
+  // As Prisma's client drives it: the statements that end a transaction are the client's, and go through the adapter.
+  "Prisma's pg adapter": async (pool, schema) => {
+    const adapter = await new PrismaPg(pool).connect();
+    const statement = (sql: string, ...args: string[]) => ({
+      sql,
+      args,
+      argTypes: args.map(() => ({ scalarType: 'string' as const, arity: 'scalar' as const })),
+    });
+    const insert = (value: string) => statement(`insert into "${schema}".effect (text) values ($1)`, value);
+    const transaction = async (
+      work: (tx: Awaited<ReturnType<typeof adapter.startTransaction>>) => Promise<unknown>,
+      level?: 'SERIALIZABLE',
+    ) => {
+      const tx = await adapter.startTransaction(level);
+      try {
+        await work(tx);
+        await tx.executeRaw(statement('COMMIT'));
+        await tx.commit();
+      } catch (error) {
+        await tx.executeRaw(statement('ROLLBACK'));
+        await tx.rollback();
+        throw error;
+      }
+    };
+    return {
+      write: (value) => adapter.executeRaw(insert(value)),
+      nested: (value, error) =>
+        transaction(async (tx) => {
+          await tx.executeRaw(insert(value));
+          if (error) throw error;
+        }),
+      serializable: () => transaction(async () => undefined, 'SERIALIZABLE'),
+      backend: async () => {
+        const { rows } = await adapter.queryRaw(statement('select pg_backend_pid() as pid'));
+        return Number(rows[0]![0]);
       },
     };
   },

@@ -13,7 +13,7 @@ const APPLICATION = [
   'grant select, insert on {schema}.scope to {role}',
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
-    {schema}.outbox, {schema}.instance to {role}`,
+    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step to {role}`,
   'grant select, update on {schema}.pruning to {role}',
   'grant usage on sequence {schema}.fence_epoch to {role}',
 ];
@@ -22,7 +22,7 @@ const APPLICATION = [
 const READER = [
   'grant usage on schema {schema} to {role}',
   `grant select on {schema}.executions, {schema}.dead_letters, {schema}.fences, {schema}.undispatched,
-    {schema}.instances to {role}`,
+    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps to {role}`,
 ];
 
 describe('privileges', () => {
@@ -118,6 +118,10 @@ describe('privileges', () => {
     expect(await ledger.reader.counts({})).toMatchObject([{ completed: 2, dead: 1 }]);
     expect((await ledger.reader.outboxLag()).records).toBe(5);
     await ledger.care.beat();
+    const member = { groupId: lane.scope.group, memberId: 'm' };
+    expect(await ledger.members.announce([member], [lane.scope.group])).toEqual([]);
+    await ledger.members.forget(member);
+    await ledger.members.withdraw();
     const bounds = { settled: -1_000, abandoned: -1_000, silence: 0, limit: 10 };
     const swept = await ledger.care.sweep(bounds, 0n, async (records) => records.map(({ id }) => id));
     expect(swept.produced).toBe(5);
@@ -173,7 +177,7 @@ describe('privileges', () => {
     const client = new pg.Client(url);
     await client.connect();
     try {
-      for (const view of ['executions', 'dead_letters', 'fences', 'undispatched', 'instances']) {
+      for (const view of ['executions', 'dead_letters', 'fences', 'undispatched', 'instances', 'members']) {
         await client.query(`select * from ${schema.quoted}.${view}`);
       }
       await expect(client.query(`select * from ${schema.quoted}.execution`)).rejects.toThrow(

@@ -31,6 +31,7 @@ export class ScriptedConsumer implements DriverConsumer {
   confirmations = 0;
   /** Run at each commit, before it counts. */
   beforeCommit: (offsets: readonly PartitionOffset[]) => Promise<void> = () => Promise.resolve();
+  readonly memberId = undefined;
   readonly membership = undefined;
   readonly native = undefined;
   private listener: ConsumerListener | undefined;

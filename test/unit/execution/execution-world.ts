@@ -112,7 +112,7 @@ export function finished(
   of: KafkaRecord,
   { reply, outbox = [] }: { reply?: Buffer; outbox?: OutboxRecord[] } = {},
 ): FinishedExecution {
-  return { record: of, lane: work.lane, reply, outbox };
+  return { record: of, lane: work.lane, reply, outbox, steps: [] };
 }
 
 export function expectRun(admission: { kind: string }): Execution {
