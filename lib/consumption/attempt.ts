@@ -102,6 +102,8 @@ export class Attempt {
   resource: GroupResource | undefined;
   /** What an earlier execution replied: goes out instead of anything that the handler returns. */
   replayed: readonly EncodedReply[] | undefined;
+  /** The handler does not run: the record was handled before. Set with `replayed` by the interceptor. */
+  isDuplicate = false;
   /** Replies held back until the group has committed. */
   readonly replies: EncodedReply[] = [];
   /** Replies under way. */
@@ -120,7 +122,7 @@ export class Attempt {
     this.redelivered = delivery.runs > 0 || delivery.seenBefore;
   }
 
-  /** 1 for the first run in this process. */
+  /** 1 for the first run, plus the failures so far. */
   get number(): number {
     return this.delivery.failures + 1;
   }

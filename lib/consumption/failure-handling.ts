@@ -4,10 +4,12 @@ import { partitionName } from '../messages/record.js';
 import { sleep } from '../runtime/clock.js';
 import type { Attempt } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
+import type { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import type { GroupFailure } from './group-run.js';
 import type { Ending } from './group.js';
-import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { retryAfter } from './retry-after.js';
+import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 import type { Settlements } from './settlements.js';
 
 /** How long the work on a partition goes on. */
@@ -27,6 +29,7 @@ export class FailureHandling {
     private readonly partition: AssignedPartition,
     private readonly context: EngineContext,
     private readonly settlements: Settlements,
+    private readonly events: DeliveryEvents,
     private readonly life: PartitionLife,
   ) {}
 
@@ -56,17 +59,25 @@ export class FailureHandling {
         error,
       });
     }
+    const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
+    const wanted = retryAfter(error, clock);
     const decision = decide({
       failureClass,
       kind: delivery.kind,
       failures: delivery.failures,
       attempts: options.retry.attempts,
+      overdue: (wanted ?? 0) >= left,
       onExhausted: options.onExhausted,
       filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
     const why = describeError(error);
+    const again = decision === 'retry' || decision === 'block';
+    const delay = again
+      ? (wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)))
+      : undefined;
+    this.events.failed(delivery, error, decision, delay);
     switch (decision) {
       case 'retry':
       case 'block': {
@@ -76,7 +87,8 @@ export class FailureHandling {
           const held = options.ordering === 'partition' ? 'partition' : 'key';
           log.error(`${what} ${delivery.failures} times and holds its ${held} until it succeeds: ${why}`);
         }
-        return this.wait(retryDelay(options.retry, delivery.failures, clock));
+        await attempt.resource?.noteFailure(attempt, error);
+        return this.wait(delay!);
       }
       case 'answer':
         attempt.replies.push(failure.answer ?? this.context.errorReply(error));
@@ -88,6 +100,7 @@ export class FailureHandling {
       }
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
+        this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
         return this.settlements.settle(attempt, undefined);
       case 'hold':
       case 'refence':
@@ -102,6 +115,7 @@ export class FailureHandling {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
+        this.events.ended(attempt.delivery, ending);
         return this.settlements.settle(attempt, after?.());
       } catch (error) {
         if (round === 1) {

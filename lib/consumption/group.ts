@@ -18,6 +18,11 @@ export interface GroupResource {
   /** Writes down how a delivery ended without success, in a transaction of its own. */
   conclude(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
   /**
+   * A delivery failed by itself, and will be tried again: its count (`delivery.failures`) is to survive this process.
+   * Never rejects.
+   */
+  noteFailure(attempt: Attempt, error: unknown): Promise<void>;
+  /**
    * Told now and then, also after the end of the group: everything of the partition below `offset` is done and
    * acknowledged, and the broker knows it. Never throws.
    */

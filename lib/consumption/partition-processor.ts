@@ -3,9 +3,10 @@ import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
 import { isPromise } from '../runtime/is-promise.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
-import { newDelivery, type Delivery, type Route } from './attempt.js';
+import { newDelivery, type Attempt, type Delivery, type Route } from './attempt.js';
 import { begunSince, hasBegun, type BegunOffsets } from './begun-offsets.js';
 import { isNobodysFault } from './decision.js';
+import { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import { FailureHandling, type PartitionLife } from './failure-handling.js';
 import { GroupPace } from './group-pace.js';
@@ -34,6 +35,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private readonly sequences: Sequences;
   private readonly tracker: OffsetTracker;
   private readonly settlements: Settlements;
+  private readonly events: DeliveryEvents;
   private readonly failures: FailureHandling;
   private readonly pace: GroupPace;
   private readonly order: GroupOrder;
@@ -64,8 +66,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
       context.completed();
       this.balance();
     });
-    this.failures = new FailureHandling(partition, context, this.settlements, this);
-    this.settle = (attempt, afterwards) => this.settlements.settle(attempt, afterwards);
+    this.events = new DeliveryEvents(context.groupId, context.clock);
+    this.failures = new FailureHandling(partition, context, this.settlements, this.events, this);
   }
 
   /** The offset to commit: every record below is done and acknowledged. */
@@ -112,6 +114,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
       `${partitionName(this.partition)} is no longer assigned to this consumer`,
     );
     for (const run of this.runs) run.stop(reason);
+    this.settlements.abortStreams(reason);
     await this.idle();
   }
 
@@ -127,7 +130,10 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     this.state = 'stopped';
   }
 
-  readonly settle: GroupRunHost['settle'];
+  settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
+    this.events.succeeded(attempt);
+    this.settlements.settle(attempt, afterwards);
+  }
 
   mayGoOn(): boolean {
     return this.isRunning && !this.pause.released;
@@ -135,6 +141,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
 
   began(delivery: Delivery): void {
     delivery.runs++;
+    this.events.called(delivery);
     if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 

@@ -210,7 +210,7 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const clock = options.clock ?? systemClock;
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
-  const fences = new FenceRegistry(ledger, dispatcher);
+  const fences = new FenceRegistry(ledger, dispatcher, clock);
   return { ledger, fences, dispatcher, counters: new LedgerCounters(), keyHeader, clock };
 }
 

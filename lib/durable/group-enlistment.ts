@@ -14,14 +14,14 @@ import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../ex
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import type { TransactionJournal } from '../execution/transaction-journal.js';
-import { describeKey, fingerprint, givenKey, positionKey, recordKey } from '../messages/idempotency-key.js';
+import { describeKey, fingerprint, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
-import { parseRecord } from '../messages/parser.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
+import { keyByFunction } from './key-function.js';
 import { StepRunner } from './step-runner.js';
 
 const MAX_ERROR_BYTES = 2_000;
@@ -61,6 +61,7 @@ export class GroupEnlistment implements GroupResource {
     const { record } = attempt.delivery;
     const work = this.workOf(attempt.delivery, handler);
     const admission = await this.executions.admit(work, record).catch(this.countFenced);
+    this.recallFailures(work, attempt.delivery);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     let replies: readonly EncodedReply[] | undefined;
     if (admission.kind === 'repeated') {
@@ -74,6 +75,7 @@ export class GroupEnlistment implements GroupResource {
     } else {
       replies = admission.reply && unpackReplies(admission.reply);
     }
+    attempt.isDuplicate = true;
     attempt.replayed = replies?.length ? replies : await this.replyGone(attempt);
     this.note(work, attempt);
     return undefined;
@@ -103,6 +105,8 @@ export class GroupEnlistment implements GroupResource {
     for (const attempt of attempts) {
       if (this.runs.has(attempt)) counters.handled++;
       else if (this.works.has(attempt.delivery.handler.name)) counters.suppressed++;
+      const work = this.works.get(attempt.delivery.handler.name);
+      if (work) this.forgetFailures(work, attempt.delivery);
     }
     return this.dispatching(outbox);
   }
@@ -117,6 +121,18 @@ export class GroupEnlistment implements GroupResource {
     return this.executions.rollback();
   }
 
+  async noteFailure({ delivery }: Attempt, error: unknown): Promise<void> {
+    const work = this.works.get(delivery.handler.name);
+    if (!work) return;
+    const { fences } = this.core;
+    try {
+      const fence = await fences.take(work.lane, work.holder);
+      await fences.failures.note(fence, delivery.record.offset, delivery.failures, boundedFacts(error));
+    } catch {
+      // Whoever cannot take the fence now hears of it when the handler runs again.
+    }
+  }
+
   probe(): Promise<void> {
     return this.core.ledger.ping();
   }
@@ -126,7 +142,6 @@ export class GroupEnlistment implements GroupResource {
     const work = this.works.get(delivery.handler.name)!;
     const { ledger, fences } = this.core;
     const execution = this.claimOf(work, delivery, ending);
-    const { name, message } = errorFacts(ending.error);
     const dead = ending.state === 'dead';
     const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
     const { timestamp, key, value, headers } = delivery.record;
@@ -139,7 +154,7 @@ export class GroupEnlistment implements GroupResource {
         execution,
         state: ending.state,
         attempts: delivery.failures,
-        error: { name, message: message.slice(0, MAX_ERROR_BYTES) },
+        error: boundedFacts(ending.error),
         reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
         deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
         outbox: outbox ?? null,
@@ -150,10 +165,24 @@ export class GroupEnlistment implements GroupResource {
     }
     this.countEnding(ending.state, known);
     if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
+    this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
     if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
     return undefined;
+  }
+
+  /** What was noted of its failures is of no more use: the record has ended. */
+  private forgetFailures({ lane }: LaneWork, delivery: Delivery): void {
+    if (delivery.failures > 0) this.core.fences.failures.forget(lane, delivery.record.offset);
+  }
+
+  /** Goes on counting where an earlier owner of the partition stopped. */
+  private recallFailures({ lane }: LaneWork, delivery: Delivery): void {
+    const known = this.core.fences.failures.of(lane, delivery.record.offset);
+    if (!known || known.failures <= delivery.failures) return;
+    delivery.failures = known.failures;
+    delivery.firstFailure = known.firstFailure;
   }
 
   /** One letter, one id, however often the ledger has to be asked to take it. */
@@ -267,22 +296,7 @@ export class GroupEnlistment implements GroupResource {
   }
 }
 
-function keyByFunction(record: KafkaRecord, handler: DurableHandler) {
-  const origin = `the key function of ${handler.id}`;
-  let key: unknown;
-  try {
-    key = handler.key!(parseRecord(record) as never);
-  } catch (cause) {
-    throw new IdempotencyKeyError(
-      'no-key',
-      `${origin} threw ${cause instanceof Error ? cause.name : typeof cause}`,
-    );
-  }
-  if (typeof key === 'string' || Buffer.isBuffer(key)) return givenKey('given', key, origin);
-  if (typeof key === 'number' || typeof key === 'bigint') return givenKey('given', String(key), origin);
-  const what = key === undefined || key === null ? String(key) : `a value of type ${typeof key}`;
-  throw new IdempotencyKeyError(
-    'no-key',
-    `${origin} returned ${what}; it must return text, a number or a Buffer`,
-  );
+function boundedFacts(error: unknown): { name: string; message: string } {
+  const { name, message } = errorFacts(error);
+  return { name, message: message.slice(0, MAX_ERROR_BYTES) };
 }

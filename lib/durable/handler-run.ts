@@ -22,7 +22,7 @@ export interface HandlerRun extends Run {
   readonly kind: 'handler';
   /** The idempotency key, as people write it. */
   readonly key: string;
-  /** 1 for the first run in this process. */
+  /** 1 for the first run, plus the failures so far. */
   readonly attempt: number;
   readonly steps: RunSteps;
   /** What a step's own function sees: it is inside of one. */

@@ -1,3 +1,5 @@
+import type { Clock } from '../runtime/clock.js';
+import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
 import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
 
@@ -24,10 +26,16 @@ interface Held {
 export class FenceRegistry {
   private readonly held = new Map<string, Held>();
 
+  /** Of the records of these lanes. */
+  readonly failures: FailureRegistry;
+
   constructor(
     private readonly ledger: Ledger,
     private readonly dispatcher: OutboxDispatcher,
-  ) {}
+    clock: Clock,
+  ) {
+    this.failures = new FailureRegistry(() => ledger.failures, clock);
+  }
 
   /**
    * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
@@ -83,6 +91,7 @@ export class FenceRegistry {
   private async takeNow(lane: Lane, holder: FenceHolder): Promise<Fence> {
     const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
+    await this.failures.load(fence, fence.nextOffset);
     return fence;
   }
 

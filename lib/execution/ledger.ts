@@ -16,6 +16,7 @@
  */
 import type { RecordHeader } from '../messages/record.js';
 import type { LedgerCare } from './ledger-care.js';
+import type { LedgerFailures } from './ledger-failures.js';
 import type { LedgerMembers } from './ledger-members.js';
 import type { LedgerReader } from './ledger-reader.js';
 import type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
@@ -135,6 +136,8 @@ export interface Ledger {
   readonly reader: LedgerReader;
   /** For what has to be done now and then. */
   readonly care: LedgerCare;
+  /** Of records that are tried again. */
+  readonly failures: LedgerFailures;
   /** For who takes over from whom. */
   readonly members: LedgerMembers;
   /** For results of steps. */

@@ -33,6 +33,16 @@ export function createCareStatements(schema: string) {
       `delete from ${s}.instance where seen_at < clock_timestamp() - interval '1 day'`,
     ),
 
+    // Of records that have ended, and of topics that nobody reads any more.
+    forgetRetries: statement(
+      `delete from ${s}.retry r
+       where r.last_failed_at < clock_timestamp() - ${age('$1')}
+         or exists (
+           select 1 from ${s}.fence f
+           where f.scope_id = r.scope_id and f.topic_id = r.topic_id and f.partition = r.partition
+             and f.next_offset > r.record_offset)`,
+    ),
+
     // Locks of the transaction, not of the session: poolers that share sessions keep them where they belong.
     lock: statement(`select pg_try_advisory_xact_lock(hashtextextended($1::text, 0)) as locked`),
 

@@ -5,7 +5,7 @@ import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
 import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
-import { byteaArray } from './parameters.js';
+import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
 import { STATE_NUMBERS, type Statements } from './statements.js';
@@ -111,7 +111,10 @@ async function belongingsOf(
   const { key } = execution;
   const calls: Call[] = [];
   if (error !== null) {
-    calls.push([statements.addFailure, [scopeId, key, storable(error.name), storable(error.message)]]);
+    calls.push([
+      statements.addFailure,
+      [scopeId, key, storableText(error.name), storableText(error.message)],
+    ]);
   }
   if (deadLetter !== null) {
     calls.push([
@@ -124,7 +127,7 @@ async function belongingsOf(
         lane.partition,
         String(execution.offset),
         String(deadLetter.timestamp),
-        storable(deadLetter.reason),
+        storableText(deadLetter.reason),
         deadLetter.key,
         deadLetter.value,
         packHeaders(deadLetter.headers),
@@ -151,9 +154,4 @@ function isAt(known: KnownExecution, { fence: { lane }, execution }: Conclusion)
   return (
     known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
   );
-}
-
-/** Postgres stores no NUL in text, and an error's message must not keep its record from being concluded. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\u{fffd}');
 }

@@ -31,6 +31,7 @@ import {
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
+import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
@@ -52,6 +53,7 @@ const OWN_CONNECTIONS = 2;
 export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
+  readonly failures: PostgresFailures;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
   private readonly options: ResolvedPostgresLedgerOptions;
@@ -70,6 +72,7 @@ export class PostgresLedger implements Ledger {
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
+    this.failures = new PostgresFailures(schema, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     this.steps = new PostgresStepJournal(this.statements, () => this.parts());
   }

@@ -1,8 +1,8 @@
-import { LedgerUnreachableError } from '../errors/errors.js';
+import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
 import type { FenceTaken, Lane } from '../execution/ledger.js';
 import { positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
-import { laneName, type InMemoryLedgerStore } from './in-memory-ledger-store.js';
+import { isLeftTo, laneName, type InMemoryLedgerStore } from './in-memory-ledger-store.js';
 import { InMemoryTransaction } from './in-memory-transaction.js';
 
 /** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
@@ -83,12 +83,8 @@ function endOfPositions(
   return end;
 }
 
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
+export function superseded(lane: Lane, epoch: bigint): FencedError {
+  return new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
 }
 
 export function unreachable(): LedgerUnreachableError {

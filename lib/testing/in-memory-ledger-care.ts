@@ -81,7 +81,17 @@ export class InMemoryLedgerCare implements LedgerCare {
       replies.delete(name);
       deleted++;
     }
+    this.pruneRetries(retention);
     return { deleted, more: false };
+  }
+
+  private pruneRetries({ keys }: Retention): void {
+    for (const [name, noted] of this.store.retries) {
+      const nextOffset = this.store.fences.get(name)?.nextOffset ?? 0n;
+      for (const [offset, { lastFailedAt }] of noted) {
+        if (offset < nextOffset || this.clock.now() - lastFailedAt > keys) noted.delete(offset);
+      }
+    }
   }
 
   private isDue({ lane, createdAt }: StoredOutboxRecord, bounds: SweepBounds): boolean {

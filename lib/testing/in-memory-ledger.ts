@@ -1,4 +1,4 @@
-import { ConnectionClosedError, FencedError, WrongCallOrderError } from '../errors/errors.js';
+import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import type {
   Conclusion,
   Fence,
@@ -9,17 +9,13 @@ import type {
   Scope,
 } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { conclude } from './in-memory-conclude.js';
+import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
-import { takeFence, unreachable } from './in-memory-fences.js';
+import { superseded, takeFence, unreachable } from './in-memory-fences.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import {
-  executionName,
-  InMemoryLedgerStore,
-  knownExecution,
-  laneName,
-  type StoredExecution,
-} from './in-memory-ledger-store.js';
+import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
@@ -40,6 +36,7 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly failures: InMemoryFailures;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
@@ -60,6 +57,7 @@ export class InMemoryLedger implements Ledger {
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
+    this.failures = new InMemoryFailures(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
@@ -155,45 +153,9 @@ export class InMemoryLedger implements Ledger {
   async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
     this.check();
     await this.reach();
-    const { lane, epoch } = conclusion.fence;
-    const { locks, fences, executions } = this.store;
-    const lock = {};
-    const forget = this.store.whenDisconnected(() => locks.cancel(lock, unreachable()));
-    const key = executionName(lane.scope, conclusion.execution.key);
     try {
-      await locks.acquire(laneName(lane), lock, conclusion.isShared ? 'shared' : 'exclusive');
-      const fence = fences.get(laneName(lane));
-      if (fence === undefined || fence.epoch !== epoch) {
-        throw superseded(lane, epoch);
-      }
-      await locks.acquire(key, lock);
-      const past = conclusion.execution.offset + 1n;
-      if (!conclusion.isShared && past > fence.nextOffset) {
-        fences.set(laneName(lane), { ...fence, nextOffset: past, previousOffset: fence.nextOffset });
-      }
-      const moved = {
-        lane,
-        epoch,
-        epochInForce: fence.epoch,
-        nextOffset: fences.get(laneName(lane))!.nextOffset,
-      };
-      const known = executions.get(key);
-      if (known !== undefined) {
-        if (isAt(known, conclusion)) return undefined;
-        if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
-      }
-      this.write(key, conclusion);
-      this.store.committed({
-        owner: this.name,
-        fences: [moved],
-        executions: [executions.get(key)!],
-        rows: [],
-        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
-      });
-      return undefined;
+      return await conclude(this.store, conclusion, this.name, () => this.clock.now());
     } finally {
-      forget();
-      locks.releaseAll(lock);
       await this.turn();
     }
   }
@@ -221,32 +183,6 @@ export class InMemoryLedger implements Ledger {
   /** The answer to this ledger's next COMMIT is lost, after or before it took effect. */
   loseNextCommitAnswer(stored: boolean): void {
     this.lostAnswer = { stored };
-  }
-
-  private write(name: string, conclusion: Conclusion): void {
-    const { fence, execution, state, attempts, error, reply, deadLetter, outbox } = conclusion;
-    const { lane } = fence;
-    const { scope, topicId, partition } = lane;
-    const { fingerprint, offset } = execution;
-    const key = Buffer.from(execution.key);
-    const now = this.clock.now();
-    this.store.executions.set(name, {
-      scope,
-      key,
-      state,
-      fingerprint,
-      topicId,
-      partition,
-      offset,
-      attempts,
-      error,
-      finishedAt: now,
-    });
-    if (reply !== null) this.store.replies.set(name, { body: Buffer.from(reply), createdAt: now });
-    if (deadLetter !== null) {
-      this.store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
-    }
-    if (outbox !== null) this.store.addOutbox(lane, outbox, now);
   }
 
   private scheduleDrop(): void {
@@ -277,14 +213,4 @@ export class InMemoryLedger implements Ledger {
     if (this.state === 'new') throw new WrongCallOrderError('The ledger is used before it was opened');
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
   }
-}
-
-function superseded(lane: Lane, epoch: bigint): FencedError {
-  return new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
-}
-
-function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
-  return (
-    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
-  );
 }

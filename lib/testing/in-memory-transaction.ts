@@ -14,6 +14,7 @@ import type {
   LedgerTransaction,
   Release,
 } from '../execution/ledger.js';
+import type { LockMode } from './in-memory-locks.js';
 import {
   completedExecution,
   executionName,
@@ -162,7 +163,7 @@ export class InMemoryTransaction implements LedgerTransaction {
     if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     this.state = 'open';
     return this.guarded(async () => {
-      await this.host.store.locks.acquire(name, this, advanceTo === null ? 'shared' : 'exclusive');
+      await this.lock(name, advanceTo === null ? 'shared' : 'exclusive');
       const stored = this.host.store.fences.get(name);
       if (stored === undefined || stored.epoch !== fence.epoch) {
         throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
@@ -178,12 +179,20 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  private async lock(name: string, mode: LockMode = 'exclusive'): Promise<void> {
+    await this.host.store.locks.acquire(name, this, mode);
+    if (!this.lost) return;
+    // Broken while it waited, and granted by another's end in the same moment.
+    this.host.store.locks.releaseAll(this);
+    throw unreachable();
+  }
+
   private async claimKey({ lane }: Fence, execution: ExecutionClaim): Promise<ClaimVerdict> {
     const { locks, executions } = this.host.store;
     const name = executionName(lane.scope, execution.key);
     const own = this.executions.get(name);
     if (own !== undefined) return knownExecution(own);
-    await locks.acquire(name, this);
+    await this.lock(name);
     const known = executions.get(name);
     if (known !== undefined) {
       locks.release(name, this);
@@ -198,7 +207,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError('reclaim() was called outside of its transaction');
     await this.guarded(async () => {
       const name = executionName(lane.scope, execution.key);
-      await this.host.store.locks.acquire(name, this);
+      await this.lock(name);
       const known = this.host.store.executions.get(name);
       if (known?.state !== 'failed' || this.executions.has(name)) {
         throw new LedgerUnreachableError(

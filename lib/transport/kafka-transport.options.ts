@@ -31,7 +31,7 @@ export interface KafkaTransportOptions extends NestOptions {
    * at once on the one connection of their group; for orderings `key` and `none`. Default false.
    */
   groupCommit?: { maxRecords?: number; maxMillis?: number; concurrent?: boolean } | false;
-  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter. */
+  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter, no deadline. */
   retry?: Partial<RetryPolicy>;
   /**
    * After the last attempt: `dead-letter` gives the record up, `block` tries for ever.

@@ -86,7 +86,11 @@ export class NestDeliveryHandler implements DeliveryHandler {
         },
         complete: () => void finish().then(resolve).then(ended.resolve),
       });
-      if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
+      if (subscription.closed) return;
+      attempt.onAbort(() => {
+        subscription.unsubscribe();
+        ended.resolve();
+      });
     });
   }
 

@@ -1,5 +1,6 @@
 import { describeCare } from './ledger-care.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
+import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
@@ -35,6 +36,7 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeFailures(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
   });

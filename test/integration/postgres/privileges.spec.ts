@@ -13,7 +13,8 @@ const APPLICATION = [
   'grant select, insert on {schema}.scope to {role}',
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
-    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step to {role}`,
+    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step,
+    {schema}.retry to {role}`,
   'grant select, update on {schema}.pruning to {role}',
   'grant usage on sequence {schema}.fence_epoch to {role}',
 ];
@@ -22,7 +23,8 @@ const APPLICATION = [
 const READER = [
   'grant usage on schema {schema} to {role}',
   `grant select on {schema}.executions, {schema}.dead_letters, {schema}.fences, {schema}.undispatched,
-    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps to {role}`,
+    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps,
+    {schema}.retries to {role}`,
 ];
 
 describe('privileges', () => {
@@ -106,6 +108,9 @@ describe('privileges', () => {
       deadLetter: letter,
       outbox: outbox(),
     });
+    await ledger.failures.note(fence, { offset: 9n, failures: 1, error: conclusion.error });
+    expect(await ledger.failures.find(fence, 0n)).toHaveLength(1);
+    await ledger.failures.forget(lane, [9n]);
     const again = ledger.transaction();
     await again.claim({ fence, advanceTo: 6n, executions: [claimOf('c', 5)] });
     await again.reclaim(fence, claimOf('c', 5));
@@ -177,7 +182,15 @@ describe('privileges', () => {
     const client = new pg.Client(url);
     await client.connect();
     try {
-      for (const view of ['executions', 'dead_letters', 'fences', 'undispatched', 'instances', 'members']) {
+      for (const view of [
+        'executions',
+        'dead_letters',
+        'fences',
+        'undispatched',
+        'instances',
+        'members',
+        'retries',
+      ]) {
         await client.query(`select * from ${schema.quoted}.${view}`);
       }
       await expect(client.query(`select * from ${schema.quoted}.execution`)).rejects.toThrow(

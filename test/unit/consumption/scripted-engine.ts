@@ -142,6 +142,10 @@ export class ScriptedResource implements GroupResource {
     return undefined;
   }
 
+  async noteFailure({ delivery }: Attempt): Promise<void> {
+    this.world.noted.push(`${delivery.record.offset} ${delivery.failures}`);
+  }
+
   probe(): Promise<void> {
     return this.world.probe();
   }
@@ -155,6 +159,8 @@ export class ScriptedEngine {
   readonly log = new RecordingLogger();
   /** Committed writes in order. */
   readonly store: string[] = [];
+  /** Offsets of failures that are to survive, with their counts. */
+  readonly noted: string[] = [];
   /** Offsets of each group that committed. */
   readonly groups: bigint[][] = [];
   readonly endings: string[] = [];
