@@ -91,8 +91,6 @@ export class Attempt {
   filtered: 'retry' | 'answer' | undefined;
   /** What it threw is the consequence of what another run of its group did. Set with `thrown`. */
   blameless = false;
-  /** It has to wait for another delivery of its group: its run came to nothing, and it is run again in a later group. */
-  postponed = false;
   /** The idempotency key, once durable execution knows it. */
   key: string | undefined;
   /** This process ran the handler for the record before: it failed, was undone, or its partition came back. */
@@ -110,8 +108,9 @@ export class Attempt {
   readonly published: Promise<boolean>[] = [];
   /** Settles at the last reply of a stream that went on after `run` resolved. */
   streaming: Promise<void> | undefined;
+  private isPostponed = false;
   private controller: AbortController | undefined;
-  private abortReason: unknown;
+  private cancelled: { readonly reason: unknown } | undefined;
   private aborted = false;
 
   constructor(
@@ -129,16 +128,35 @@ export class Attempt {
 
   /** A failure of this attempt undoes nobody else's work: it is its own, and counted. */
   get isAlone(): boolean {
-    return this.resource === undefined || this.group.isUndoneAlone(this);
+    return this.resource === undefined || this.resource.isolates || this.group.isUndoneAlone(this);
+  }
+
+  get postponed(): boolean {
+    return this.isPostponed;
+  }
+
+  /**
+   * Called by an interceptor that cannot enlist the attempt beside what its group has enlisted, or where another delivery
+   * of the group has to be done first: the handler does not run, and the delivery is taken again for a later group.
+   */
+  postpone(): void {
+    this.isPostponed = true;
+    this.replayed = [];
   }
 
   /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
-      if (this.aborted) this.controller.abort(this.abortReason);
+      if (this.cancelled) this.controller.abort(this.cancelled.reason);
     }
     return this.controller.signal;
+  }
+
+  /** Tells the handler, by its signal, that its work is not wanted any more, and waits for it to end all the same. */
+  cancel(reason: unknown): void {
+    this.cancelled ??= { reason };
+    this.controller?.abort(reason);
   }
 
   /** Gives the attempt up: its replies go nowhere from now on, and nobody waits for its end. */
@@ -152,8 +170,7 @@ export class Attempt {
   disown(reason?: unknown): void {
     if (this.aborted) return;
     this.aborted = true;
-    this.abortReason = reason;
-    this.controller?.abort(reason);
+    this.cancel(reason);
   }
 
   /** Has `listener` called when the attempt is given up. One listener; cheaper than `signal`. */

@@ -126,10 +126,13 @@ export class GroupRun {
     const failure = failureOf(attempt, result);
     if (failure) {
       this.failures.push(failure);
-      if (attempt.resource) this.closed = true;
+      if (isShared(attempt)) this.closed = true;
       return false;
     }
-    if (attempt.postponed) return false;
+    if (attempt.postponed) {
+      attempt.delivery.runs--;
+      return false;
+    }
     if (attempt.resource) this.group.done.push(attempt);
     else this.host.settle(attempt, undefined);
     return true;
@@ -137,8 +140,8 @@ export class GroupRun {
 
   /** Commits what is enlisted, or undoes it if one failed. Resolves with all failures. */
   private async decide(): Promise<readonly GroupFailure[]> {
-    const enlisted = this.failures.filter(({ attempt }) => attempt.resource);
-    const own = this.failures.filter(({ attempt }) => !attempt.resource);
+    const enlisted = this.failures.filter(({ attempt }) => isShared(attempt));
+    const own = this.failures.filter(({ attempt }) => !isShared(attempt));
     return enlisted.length > 0 ? [await this.undo(enlisted), ...own] : [...own, ...(await this.commit())];
   }
 
@@ -204,9 +207,9 @@ export class GroupRun {
     });
     this.pace.lostPatience();
     this.note(this.elapsed());
-    const isUndone = [...this.left].some(({ resource }) => resource);
+    const isUndone = [...this.left].some(isShared);
     if (isUndone) await this.group.enlisted!.rollback();
-    const failed = this.failures.some(({ attempt }) => attempt.resource);
+    const failed = this.failures.some(({ attempt }) => isShared(attempt));
     const failures = isUndone && !failed ? this.failures : await this.decide();
     return { failures, stragglers };
   }
@@ -266,6 +269,11 @@ function failureOf(attempt: Attempt, result: AttemptResult): GroupFailure | unde
   const error = attempt.thrown ? attempt.thrown.error : outcome.error;
   const one = [attempt.delivery];
   return { attempt, error, answer: outcome.answer, swallowed: !result.failed, undone: one, suspects: one };
+}
+
+/** Its fate is that of others: what it enlisted in commits all or nothing. */
+function isShared({ resource }: Attempt): boolean {
+  return resource !== undefined && !resource.isolates;
 }
 
 function deliveryOf({ delivery }: Attempt): Delivery {

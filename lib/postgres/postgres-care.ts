@@ -67,7 +67,8 @@ export class PostgresCare implements LedgerCare {
       await session.run(this.statements.forgetRetries, [keys]);
       const executions = await session.run(this.statements.pruneExecutions, [keys, messageIds, limit]);
       const replies = await session.run(this.statements.pruneReplies, [messageIds, limit]);
-      const counts = [executions[0]!, replies[0]!];
+      const claims = await session.run(this.statements.pruneClaims, [keys, messageIds, limit]);
+      const counts = [executions[0]!, replies[0]!, claims[0]!];
       return {
         deleted: counts.reduce((sum, row) => sum + Number(row['deleted']), 0),
         more: counts.some((row) => Number(row['seen']) === limit),

@@ -47,17 +47,20 @@ export async function takeFence(
         // A statement of its own: it must see what the previous owner committed while we waited.
         [statements.findUndispatched, [...position, lane.topic]],
         [statements.lastPosition, [scopeId, lowest, highest]],
+        [statements.findInWork, position],
       ]);
       const taken = rows[2]![0]!;
       const nextOffset = BigInt(String(taken['next_offset']));
       const [last] = rows[4]!;
       const end = last === undefined ? nextOffset : BigInt(String(last['record_offset'])) + 1n;
+      const inWork = rows[5]!.map((row) => BigInt(row['record_offset'] as string));
       return {
         fence: {
           lane,
           epoch: BigInt(String(taken['epoch'])),
           nextOffset,
           rowsBelow: end > nextOffset ? end : nextOffset,
+          ...(inWork.length > 0 && { inWork }),
         },
         undispatched: rows[3]!.map(outboxRecord),
       };

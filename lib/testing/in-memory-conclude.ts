@@ -1,3 +1,4 @@
+import { ExecutionInWorkError } from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
 import { superseded, unreachable } from './in-memory-fences.js';
 import {
@@ -17,7 +18,7 @@ export async function conclude(
   now: () => number,
 ): Promise<KnownExecution | undefined> {
   const { lane, epoch } = conclusion.fence;
-  const { locks, fences, executions } = store;
+  const { locks, fences, executions, claims } = store;
   const lock = {};
   const forget = store.whenDisconnected(() => locks.cancel(lock, unreachable()));
   const key = executionName(lane.scope, conclusion.execution.key);
@@ -28,16 +29,21 @@ export async function conclude(
       throw superseded(lane, epoch);
     }
     await locks.acquire(key, lock);
+    const claim = claims.get(key);
+    if (claim !== undefined && claim.leaseUntil > now()) {
+      throw new ExecutionInWorkError(`The execution ${key} is in work elsewhere`);
+    }
     const past = conclusion.execution.offset + 1n;
     const nextOffset = conclusion.isShared ? fence.nextOffset : max(past, fence.nextOffset);
     if (!conclusion.isShared) {
       fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
     }
     const known = executions.get(key);
-    if (known !== undefined) {
+    if (known !== undefined && known.state !== 'claimed') {
       if (isAt(known, conclusion)) return undefined;
       if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
     }
+    claims.delete(key);
     write(store, key, conclusion, now());
     store.committed({
       owner,

@@ -29,7 +29,11 @@ export async function takeFence(
   );
   const rowsBelow = endOfPositions(store, lane, nextOffset);
   store.locks.release(name, taker);
-  return { fence: { lane, epoch, nextOffset, rowsBelow }, undispatched: left.map(({ record }) => record) };
+  const inWork = [...store.claims.values()]
+    .filter((claim) => laneName(claim.lane) === name)
+    .map(({ offset }) => offset);
+  const fence = { lane, epoch, nextOffset, rowsBelow, ...(inWork.length > 0 && { inWork }) };
+  return { fence, undispatched: left.map(({ record }) => record) };
 }
 
 /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */

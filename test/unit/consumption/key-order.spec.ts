@@ -309,7 +309,7 @@ describe('a group whose handlers run at once', () => {
       (attempt, write) => {
         if (textOf(attempt) === 'b1' && waits) {
           waits = false;
-          attempt.postponed = true;
+          attempt.postpone();
           return;
         }
         write(textOf(attempt));

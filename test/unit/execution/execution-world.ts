@@ -1,6 +1,7 @@
-import { ExecutionGroup, type FinishedExecution } from '../../../lib/execution/execution-group.js';
+import type { Execution, LaneWork } from '../../../lib/execution/admissions.js';
+import { ExecutionGroup } from '../../../lib/execution/execution-group.js';
+import type { FinishedExecution } from '../../../lib/execution/group-executions.js';
 import { FenceRegistry, type FenceHolder } from '../../../lib/execution/fence-registry.js';
-import type { Execution, LaneWork } from '../../../lib/execution/lane-entries.js';
 import type { Lane, OutboxRecord } from '../../../lib/execution/ledger.js';
 import { OutboxDispatcher } from '../../../lib/execution/outbox-dispatcher.js';
 import { recordKey } from '../../../lib/messages/idempotency-key.js';
@@ -112,7 +113,7 @@ export function finished(
   of: KafkaRecord,
   { reply, outbox = [] }: { reply?: Buffer; outbox?: OutboxRecord[] } = {},
 ): FinishedExecution {
-  return { record: of, lane: work.lane, reply, outbox, steps: [] };
+  return { record: of, lane: work.lane, reply, outbox };
 }
 
 export function expectRun(admission: { kind: string }): Execution {
