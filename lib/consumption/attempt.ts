@@ -33,6 +33,8 @@ export interface Delivery extends Route {
   runs: number;
   /** This process ran a handler for the record before, the last time that it held the partition. */
   readonly seenBefore: boolean;
+  /** It failed together with others, or kept them waiting: it shares no group until it is settled. */
+  alone: boolean;
   /** Handled to the end; only its replies and its offset may still be on their way. */
   settled: boolean;
 }
@@ -52,6 +54,7 @@ export function newDelivery(
     firstFailure: undefined,
     runs: 0,
     seenBefore,
+    alone: false,
     settled: false,
   };
 }
@@ -86,6 +89,8 @@ export class Attempt {
    * a request answered now, also if its error asks for another try.
    */
   filtered: 'retry' | 'answer' | undefined;
+  /** What it threw is the consequence of what another run of its group did. Set with `thrown`. */
+  blameless = false;
   /** The idempotency key, once durable execution knows it. */
   key: string | undefined;
   /** This process ran the handler for the record before: it failed, was undone, or its partition came back. */
@@ -123,7 +128,7 @@ export class Attempt {
 
   /** A failure of this attempt undoes nobody else's work: it is its own, and counted. */
   get isAlone(): boolean {
-    return this.resource === undefined || this.resource.isolates || this.group.firstEnlisted === this;
+    return this.resource === undefined || this.resource.isolates || this.group.isUndoneAlone(this);
   }
 
   get postponed(): boolean {
@@ -131,8 +136,8 @@ export class Attempt {
   }
 
   /**
-   * Called by an interceptor that cannot enlist the attempt beside what its group has enlisted: the handler does not run,
-   * and the delivery begins the next group.
+   * Called by an interceptor that cannot enlist the attempt beside what its group has enlisted, or where another delivery
+   * of the group has to be done first: the handler does not run, and the delivery is taken again for a later group.
    */
   postpone(): void {
     this.isPostponed = true;
@@ -154,12 +159,18 @@ export class Attempt {
     this.controller?.abort(reason);
   }
 
-  /** Gives the attempt up: its replies go nowhere from now on. */
+  /** Gives the attempt up: its replies go nowhere from now on, and nobody waits for its end. */
   abort(reason?: unknown): void {
-    this.aborted = true;
-    this.cancel(reason);
+    this.disown(reason);
     this.whenAborted?.();
     this.whenAborted = undefined;
+  }
+
+  /** The attempt's work is undone: its replies go nowhere from now on. It is waited for all the same. */
+  disown(reason?: unknown): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.cancel(reason);
   }
 
   /** Has `listener` called when the attempt is given up. One listener; cheaper than `signal`. */

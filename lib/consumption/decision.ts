@@ -40,6 +40,11 @@ export interface FailureFacts {
   readonly hasPlaceForDead: boolean;
 }
 
+/** Whether the failure says nothing about the handler that met it: others would have met it as well. */
+export function isNobodysFault(failureClass: FailureClass): boolean {
+  return failureClass === 'infrastructure' || failureClass === 'contention' || failureClass === 'fenced';
+}
+
 /** The one table of what follows a failure. Pure. */
 export function decide(facts: FailureFacts): Decision {
   const { failureClass, kind } = facts;

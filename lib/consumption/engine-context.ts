@@ -8,6 +8,7 @@ import type { Gate } from './gate.js';
 import type { AfterCommit, Ending, EngineCounters, GroupHost } from './group.js';
 import type { RetryPolicy } from './retry-policy.js';
 import type { Semaphore } from './semaphore.js';
+import type { Ordering } from './sequences.js';
 
 /** When a group closes although more records wait. */
 export interface GroupBounds {
@@ -19,12 +20,15 @@ export interface GroupBounds {
    * got smaller for it would make it busier still.
    */
   readonly stretchedMillis: number;
+  /** Handlers of different sequences run at once within a group. */
+  readonly concurrent: boolean;
 }
 
 /** Resolved options of the engine; times in milliseconds. */
 export interface EngineOptions {
-  /** Partitions worked on at once. */
+  /** Groups worked on at once: of one partition one, or several where its records have no order in all. */
   readonly concurrency: number;
+  readonly ordering: Ordering;
   readonly groupCommit: GroupBounds;
   readonly retry: RetryPolicy;
   readonly onExhausted: 'dead-letter' | 'block' | undefined;
@@ -42,6 +46,11 @@ export interface EngineOptions {
   /** A partition is paused above these, resumed below half of them. */
   readonly maxHeldRecords: number;
   readonly maxHeldBytes: number;
+  /**
+   * As above, for the offsets from the first record that is not done to the last one read, most of which may be done:
+   * what one stuck key makes a crash read again.
+   */
+  readonly maxUncommitted: number;
 }
 
 /** What the engine is given from above. */
@@ -70,7 +79,7 @@ export interface EnginePorts {
 export interface EngineContext extends EnginePorts {
   readonly gate: Gate;
   readonly counters: { -readonly [Name in keyof EngineCounters]: number };
-  /** One per partition that may be worked on at once. */
+  /** One per group that may be worked on at once. */
   readonly slots: Semaphore;
   /** A record is done and acknowledged. */
   completed(): void;

@@ -24,6 +24,11 @@ export interface GroupResource {
    * Never rejects.
    */
   noteFailure(attempt: Attempt, error: unknown): Promise<void>;
+  /**
+   * Told now and then, also after the end of the group: everything of the partition below `offset` is done and
+   * acknowledged, and the broker knows it. Never throws.
+   */
+  doneBelow(offset: bigint): void;
   /** Resolves when the resource can take work again. */
   probe(): Promise<void>;
 }
@@ -60,15 +65,26 @@ export interface GroupHost {
   deadLetter(delivery: Delivery, ending: Ending, key: string): OutgoingRecord | undefined;
 }
 
-/** Consecutive deliveries of one partition that share the fate of what is enlisted. */
+/** In which order the deliveries of a group are, and of those of other groups at work at the same time. */
+export interface GroupOrder {
+  /** Other groups of the same partition are at work meanwhile, above and below this one's offsets. */
+  readonly isShared: boolean;
+  /** Handlers of the group run at once. */
+  readonly isConcurrent: boolean;
+}
+
+/** Deliveries of one partition that share the fate of what is enlisted; of each of their sequences in order. */
 export class Group {
+  /** Attempts that are enlisted and have succeeded so far, in the order of their ends. */
+  readonly done: Attempt[] = [];
   private resource: GroupResource | undefined;
   private first: Attempt | undefined;
 
-  /** @param deliveries all candidates, in order; the group may be closed before the last ones ran. */
+  /** @param deliveries all candidates; the group may be closed before the last ones ran. */
   constructor(
     readonly deliveries: readonly Delivery[],
     readonly host: GroupHost,
+    readonly order: GroupOrder,
   ) {}
 
   get enlisted(): GroupResource | undefined {
@@ -86,8 +102,8 @@ export class Group {
     return this.resource as R;
   }
 
-  /** The first attempt that was enlisted: a failure of it undoes nothing but itself. */
-  get firstEnlisted(): Attempt | undefined {
-    return this.first;
+  /** Whether a failure of this attempt undoes nothing but itself. */
+  isUndoneAlone(attempt: Attempt): boolean {
+    return this.order.isConcurrent ? this.deliveries.length === 1 : this.first === attempt;
   }
 }

@@ -19,13 +19,26 @@ export class OffsetTracker {
     return this.index.size;
   }
 
+  /** Records from the first that is not done up to the last, done or not. */
+  get span(): number {
+    return this.entries.length - this.head;
+  }
+
+  /** Above the last record that was taken in. */
+  get end(): bigint {
+    return this.next;
+  }
+
   /** The offset to commit: everything below is done. */
   get position(): bigint {
     const first = this.entries[this.head];
     return first ? first.offset : this.next;
   }
 
-  /** A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order. */
+  /**
+   * A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order; a record that
+   * is not done may be given further parts at any time.
+   */
   add(offset: bigint, parts: number): void {
     const inWork = this.index.get(offset);
     if (inWork) {

@@ -35,10 +35,11 @@ export class PartitionPause {
   }
 
   /** Stops fetching above the bounds, goes on below half of them. */
-  balance(records: number, bytes: number): void {
-    const { maxHeldRecords, maxHeldBytes } = this.context.options;
-    if (records >= maxHeldRecords || bytes >= maxHeldBytes) this.full = true;
-    else if (records <= maxHeldRecords / 2 && bytes <= maxHeldBytes / 2) this.full = false;
+  balance(records: number, bytes: number, uncommitted: number): void {
+    const { maxHeldRecords, maxHeldBytes, maxUncommitted } = this.context.options;
+    const fullness = Math.max(records / maxHeldRecords, bytes / maxHeldBytes, uncommitted / maxUncommitted);
+    if (fullness >= 1) this.full = true;
+    else if (fullness <= 0.5) this.full = false;
     this.apply();
   }
 

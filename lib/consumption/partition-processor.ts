@@ -1,54 +1,66 @@
 import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
-import { describeError } from '../errors/describe-error.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
 import { isPromise } from '../runtime/is-promise.js';
-import { sleep } from '../runtime/clock.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
-import { newDelivery, type Attempt, type Delivery } from './attempt.js';
-import { decide, type FailureClass } from './decision.js';
+import { newDelivery, type Attempt, type Delivery, type Route } from './attempt.js';
+import { begunSince, hasBegun, type BegunOffsets } from './begun-offsets.js';
+import { chainsOf, sequencesOf } from './chains.js';
+import { isNobodysFault } from './decision.js';
 import { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
-import { GroupRunner, type GroupFailure } from './group-runner.js';
-import type { Ending } from './group.js';
+import { FailureHandling, type PartitionLife } from './failure-handling.js';
+import { GroupPace } from './group-pace.js';
+import { GroupRun, type GroupFailure, type GroupOutcome, type GroupRunHost } from './group-run.js';
+import { Group, type GroupOrder, type GroupResource } from './group.js';
 import { OffsetTracker } from './offset-tracker.js';
 import { PartitionPause } from './partition-pause.js';
-import { RecordQueue } from './record-queue.js';
-import { retryAfter } from './retry-after.js';
-import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { Sequences, type Entry, type Sequence } from './sequences.js';
 import { Settlements } from './settlements.js';
 
 /**
  * - `running`: takes records and works on them.
- * - `draining`: takes nothing new; ends the handler that runs, commits, and is idle.
+ * - `draining`: takes nothing new; ends the handlers that run, commits, and is idle.
  * - `stopped`: what runs is aborted and rolled back.
  */
 type State = 'running' | 'draining' | 'stopped';
 
 /**
- * Works on one partition for as long as it is assigned: in order, in groups, a failing record by itself. The way of a
- * record through here is `push → take → run → settle → tracker`; there is no way back but a rollback, after which the
- * same deliveries run again.
+ * Works on one partition for as long as it is assigned. The way of a record through here is
+ * `push → sequence → group → settle → tracker`; there is no way back but a rollback, after which the same deliveries are
+ * taken again from the heads of their sequences. Under ordering `partition` there is one sequence, and so one group at a
+ * time; otherwise as many as there are slots.
  */
-export class PartitionProcessor {
+export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private state: State = 'running';
-  private readonly queue = new RecordQueue();
+  private readonly sequences: Sequences;
   private readonly tracker: OffsetTracker;
-  private readonly runner: GroupRunner;
-  /** Ends waits when the partition goes away. */
-  private readonly ending = new AbortController();
-  private working: Promise<void> | undefined;
   private readonly settlements: Settlements;
   private readonly events: DeliveryEvents;
+  private readonly failures: FailureHandling;
+  private readonly pace: GroupPace;
+  private readonly order: GroupOrder;
+  private readonly ending = new AbortController();
+  /** Groups under way, and the waits behind them. */
+  private readonly working = new Set<Promise<void>>();
+  private readonly runs = new Set<GroupRun>();
+  private gathering = false;
+  /** Above every record that a handler was called for. */
+  private reached = 0n;
+  private lastResource: GroupResource | undefined;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
 
-  /** @param reached above every record that a handler was called for in this process. */
+  /** @param before what this process knows of earlier assignments. */
   constructor(
     readonly partition: AssignedPartition,
     private readonly context: EngineContext,
-    public reached: bigint,
+    private readonly before: BegunOffsets,
   ) {
+    const { ordering, groupCommit } = context.options;
+    this.order = { isShared: ordering !== 'partition', isConcurrent: groupCommit.concurrent };
+    this.sequences = new Sequences(ordering);
+    this.pace = new GroupPace(groupCommit);
     this.pause = new PartitionPause(partition, context);
     this.tracker = new OffsetTracker(partition.startOffset);
     this.settlements = new Settlements(this.tracker, context.log, () => {
@@ -56,15 +68,7 @@ export class PartitionProcessor {
       this.balance();
     });
     this.events = new DeliveryEvents(context.groupId, context.clock);
-    this.runner = new GroupRunner(
-      context,
-      (attempt, afterwards) => {
-        this.events.succeeded(attempt);
-        this.settlements.settle(attempt, afterwards);
-      },
-      () => this.state === 'running' && !this.pause.released,
-      (delivery) => this.began(delivery),
-    );
+    this.failures = new FailureHandling(partition, context, this.settlements, this.events, this);
   }
 
   /** The offset to commit: every record below is done and acknowledged. */
@@ -72,19 +76,33 @@ export class PartitionProcessor {
     return this.tracker.position;
   }
 
-  push(records: readonly KafkaRecord[]): void {
-    if (this.state !== 'running') return;
-    this.queue.push(records);
-    this.balance();
-    this.working ??= this.work();
+  /** What handlers were called for, in this assignment and before. */
+  get begun(): BegunOffsets {
+    return begunSince(this.before, this.reached, this.tracker.end, this.sequences.unbegun());
   }
 
-  /** Ends the handler that runs, commits, and takes nothing new. Resolves when that is done and acknowledged. */
+  push(records: readonly KafkaRecord[]): void {
+    if (this.state !== 'running') return;
+    for (const record of records) {
+      // Its other handlers are added once it is routed.
+      this.tracker.add(record.offset, 1);
+      this.sequences.push(record);
+    }
+    this.balance();
+    this.gather();
+  }
+
+  /** The broker has stored `offset` as this partition's. */
+  committed(offset: bigint): void {
+    this.lastResource?.doneBelow(offset);
+  }
+
+  /** Ends the handlers that run, commits, and takes nothing new. Resolves when that is done and acknowledged. */
   async drain(): Promise<void> {
     if (this.state === 'running') this.state = 'draining';
     this.ending.abort();
     this.pause.end();
-    await this.working;
+    await this.idle();
     await this.settlements.idle();
   }
 
@@ -96,194 +114,166 @@ export class PartitionProcessor {
     const reason = new StaleMemberError(
       `${partitionName(this.partition)} is no longer assigned to this consumer`,
     );
-    this.runner.stop(reason);
+    for (const run of this.runs) run.stop(reason);
     this.settlements.abortStreams(reason);
-    await this.working;
+    await this.idle();
   }
 
-  private async work(): Promise<void> {
-    while (this.state === 'running' && this.queue.length > 0) {
-      await this.context.gate.opened(this.ending.signal);
-      if (this.state !== 'running') break;
-      if (this.pause.released) await this.pause.released;
-      else await this.process(await this.take());
-      this.balance();
-    }
-    this.working = undefined;
+  get isRunning(): boolean {
+    return this.state === 'running';
   }
 
-  /** The next deliveries that may share a group; fewer where handlers are slow. */
-  private async take(): Promise<Delivery[]> {
-    const deliveries: Delivery[] = [];
-    for (const record of this.queue.take(this.runner.fitting)) {
-      const found = this.context.route(record);
-      const routes = isPromise(found) ? await unlessAborted(found, this.ending.signal) : found;
-      if (!routes) return [];
-      const seenBefore = record.offset < this.reached;
-      this.tracker.add(record.offset, routes.length);
-      for (const route of routes) deliveries.push(newDelivery(route, record, this.partition, seenBefore));
-    }
-    return deliveries;
+  get signal(): AbortSignal {
+    return this.ending.signal;
   }
 
-  /** Runs deliveries until each is settled: together while that works, by themselves once they failed together. */
-  private async process(deliveries: readonly Delivery[]): Promise<void> {
-    const alone = new Set<Delivery>();
-    let rest = deliveries;
-    let interruptions = 0;
-    while (this.state === 'running' && rest.length > 0) {
-      if (this.pause.released) {
-        await this.pause.released;
-        continue;
-      }
-      const failure = await this.runner.run(groupable(rest, alone), this.ending.signal);
-      rest = rest.filter(({ settled }) => !settled);
-      if (!failure) {
-        interruptions = 0;
-        continue;
-      }
-      if (this.state !== 'running') return;
-      const failureClass = this.context.classify(failure.error);
-      if (failureClass === 'infrastructure') {
-        await this.hold(failure, ++interruptions);
-      } else if (failureClass === 'contention') {
-        if (failure.undone.length > 1) this.runner.keepApart();
-        for (const delivery of failure.undone) alone.add(delivery);
-        await this.wait(retryDelay(PROBE_BACKOFF, ++interruptions, this.context.clock));
-      } else if (failureClass === 'fenced') {
-        await this.confirmMembership(++interruptions);
-      } else if (failure.undone.length > 1) {
-        // Who is to blame is only certain when it runs by itself: nothing is counted yet.
-        for (const delivery of failure.suspects) alone.add(delivery);
-      } else {
-        await this.conclude(failure, failureClass);
-        rest = rest.filter(({ settled }) => !settled);
-      }
-    }
+  lose(): void {
+    this.state = 'stopped';
   }
 
-  /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
-  private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
-    const { resource } = attempt;
-    if (resource) {
-      this.context.gate.close(describeError(error), () => resource.probe());
-      await this.context.gate.opened(this.ending.signal);
-      if (round === 1) return;
-      // The resource says that all is well, and still it fails: something else that the handler needs is down.
-    }
-    await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+  settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
+    this.events.succeeded(attempt);
+    this.settlements.settle(attempt, afterwards);
   }
 
-  /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
-  private async confirmMembership(round: number): Promise<void> {
-    const member = await this.context.confirmMembership().catch(() => undefined);
-    if (member === false) this.state = 'stopped';
-    else if (member === undefined || round > 1)
-      await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+  mayGoOn(): boolean {
+    return this.isRunning && !this.pause.released;
   }
 
-  /** Decides about a delivery that failed by itself, and does it. */
-  private async conclude(failure: GroupFailure, failureClass: FailureClass): Promise<void> {
-    const { attempt, error } = failure;
-    const { delivery } = attempt;
-    const { clock, log, options } = this.context;
-    delivery.failures++;
-    delivery.firstFailure ??= clock.now();
-    if (failure.swallowed && failureClass !== 'infrastructure') {
-      return this.end(attempt, {
-        state: delivery.kind === 'request' ? 'failed' : 'skipped',
-        reason: 'filtered',
-        error,
-      });
-    }
-    const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
-    const wanted = retryAfter(error, clock);
-    const decision = decide({
-      failureClass,
-      kind: delivery.kind,
-      failures: delivery.failures,
-      attempts: options.retry.attempts,
-      overdue: (wanted ?? 0) >= left,
-      onExhausted: options.onExhausted,
-      filtered: attempt.filtered,
-      hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
-    });
-    const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
-    const why = describeError(error);
-    const again = decision === 'retry' || decision === 'block';
-    const delay = again
-      ? (wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)))
-      : undefined;
-    this.events.failed(delivery, error, decision, delay);
-    switch (decision) {
-      case 'retry':
-      case 'block': {
-        if (attempt.resource) this.context.counters.retried++;
-        if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
-        if (decision === 'block' && delivery.failures === options.retry.attempts) {
-          log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
-        }
-        await attempt.resource?.noteFailure(attempt, error);
-        return this.wait(delay!);
-      }
-      case 'answer':
-        attempt.replies.push(failure.answer ?? this.context.errorReply(error));
-        return this.end(attempt, { state: 'failed', reason: 'answered', error });
-      case 'dead-letter': {
-        const reason = failureClass === 'terminal' ? this.context.reasonOf(error) : 'exhausted';
-        log.error(`${what} ${delivery.failures} times, it is dead (${reason}): ${why}`);
-        return this.end(attempt, { state: 'dead', reason, error });
-      }
-      case 'skip':
-        log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
-        this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
-        return this.settlements.settle(attempt, undefined);
-      case 'hold':
-      case 'refence':
-        throw new Error(`A delivery cannot be concluded by "${decision}"`);
-    }
-  }
-
-  /** Writes the ending down, however long that takes, and lets the delivery go. */
-  private async end(attempt: Attempt, ending: Ending): Promise<void> {
-    for (let round = 1; this.state === 'running'; round++) {
-      try {
-        const after = attempt.resource
-          ? await attempt.resource.conclude(attempt, ending)
-          : await this.context.concludeWithoutResource(attempt, ending);
-        this.events.ended(attempt.delivery, ending);
-        return this.settlements.settle(attempt, after?.());
-      } catch (error) {
-        if (round === 1) {
-          this.context.log.warn(
-            `${partitionName(this.partition)} waits to write an ending down: ${describeError(error)}`,
-          );
-        }
-        if (this.context.classify(error) === 'fenced') await this.confirmMembership(round);
-        else await this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
-      }
-    }
-  }
-
-  private began(delivery: Delivery): void {
+  began(delivery: Delivery): void {
     delivery.runs++;
     this.events.called(delivery);
     if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 
-  private wait(milliseconds: number): Promise<void> {
-    return sleep(this.context.clock, milliseconds, this.ending.signal);
+  /** Has groups taken for as long as records are ready, one after the other, each in a slot of its own. */
+  private gather(): void {
+    if (this.gathering || !this.isRunning || !this.sequences.hasReady) return;
+    this.gathering = true;
+    this.track(
+      this.gatherNext().finally(() => {
+        this.gathering = false;
+        this.gather();
+      }),
+    );
+  }
+
+  /** Takes as late as it can: by then more may be ready. */
+  private async gatherNext(): Promise<void> {
+    const { gate, slots } = this.context;
+    if (!gate.isOpen) await gate.opened(this.signal);
+    if (this.pause.released) await this.pause.released;
+    if (!this.isRunning || !(await slots.acquire(this.signal))) return;
+    if (!this.mayGoOn() || !gate.isOpen) return slots.release();
+    const { records, each } = this.pace.next();
+    this.track(this.work(this.sequences.take(records, each)));
+  }
+
+  /** Works on what was taken until it is given back, in a slot that it releases. */
+  private async work(entries: readonly Entry[]): Promise<void> {
+    const sequences = new Set(entries.map(({ sequence }) => sequence));
+    const { failures, stragglers } = await this.run(entries, sequences.size > 1);
+    const waits = new Map<Sequence, Promise<void>[]>();
+    const wait = (sequence: Sequence, until: Promise<void>) => {
+      const others = waits.get(sequence);
+      if (others) others.push(until);
+      else waits.set(sequence, [until]);
+    };
+    for (const failure of failures) {
+      const held = sequencesOf(failure.undone, entries);
+      const recovered = this.recover(failure, held);
+      for (const sequence of held) wait(sequence, recovered);
+    }
+    const left = stragglers.map(({ delivery, ended }) => {
+      const [sequence] = sequencesOf([delivery], entries);
+      sequence!.slow = true;
+      wait(
+        sequence!,
+        ended.then((failure) => failure && this.recover(failure, [sequence!])),
+      );
+      return ended;
+    });
+    for (const sequence of sequences) {
+      const until = waits.get(sequence);
+      if (until) this.track(Promise.all(until).then(() => this.giveBack(sequence)));
+      else this.giveBack(sequence);
+    }
+    // A handler that goes on without its group is still at work.
+    if (left.length > 0) await Promise.all(left);
+    this.context.slots.release();
+  }
+
+  /** Runs what was taken as one group. */
+  private async run(entries: readonly Entry[], mayLeave: boolean): Promise<GroupOutcome> {
+    for (const entry of entries) {
+      if (entry.deliveries) continue;
+      const routed = this.route(entry);
+      if (routed !== true && !(await routed)) return NOTHING;
+    }
+    const { clock, options } = this.context;
+    const chains = chainsOf(entries, options.groupCommit.concurrent);
+    const group = new Group(chains.flat(), this.context, this.order);
+    const run = new GroupRun(this.context, this.pace, this, group, chains);
+    const began = clock.monotonic();
+    this.runs.add(run);
+    const outcome = await run.run(mayLeave);
+    if (group.enlisted) this.lastResource = group.enlisted;
+    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
+    const [{ sequence }] = entries as [Entry];
+    if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;
+    return outcome;
+  }
+
+  /** Finds the handlers of a record; resolves with `false` if the partition goes away meanwhile. */
+  private route(entry: Entry): boolean | Promise<boolean> {
+    const found = this.context.route(entry.record);
+    if (!isPromise(found)) return this.routed(entry, found);
+    return unlessAborted(found, this.signal).then(
+      (routes) => routes !== undefined && this.routed(entry, routes),
+    );
+  }
+
+  private routed(entry: Entry, routes: readonly Route[]): true {
+    const { record } = entry;
+    const seenBefore = hasBegun(this.before, record.offset);
+    if (routes.length > 1) this.tracker.add(record.offset, routes.length - 1);
+    entry.deliveries = routes.map((route) => newDelivery(route, record, this.partition, seenBefore));
+    return true;
+  }
+
+  /** Does what a failure asks for. Resolves when the sequences that it holds may go on. */
+  private async recover(failure: GroupFailure, held: Iterable<Sequence>): Promise<void> {
+    if (!this.isRunning) return;
+    const failureClass = this.context.classify(failure.error);
+    if (isNobodysFault(failureClass)) {
+      let round = 0;
+      for (const sequence of held) round = Math.max(round, ++sequence.interruptions);
+      if (failureClass === 'contention' && failure.undone.length > 1) this.pace.keepApart();
+      return this.failures.interrupted(failure, failureClass, round);
+    }
+    if (failure.undone.length === 1) return this.failures.conclude(failure, failureClass);
+    // Who is to blame is only certain when it runs by itself: nothing is counted yet.
+    for (const delivery of failure.suspects) delivery.alone = true;
+  }
+
+  private giveBack(sequence: Sequence): void {
+    this.sequences.giveBack(sequence);
+    this.balance();
+    this.gather();
+  }
+
+  private track(work: Promise<void>): void {
+    this.working.add(work);
+    void work.finally(() => this.working.delete(work));
+  }
+
+  private async idle(): Promise<void> {
+    while (this.working.size > 0) await Promise.all(this.working);
   }
 
   private balance(): void {
-    if (this.state === 'running') this.pause.balance(this.queue.length + this.tracker.size, this.queue.bytes);
+    if (this.isRunning) this.pause.balance(this.tracker.size, this.sequences.bytes, this.tracker.span);
   }
 }
 
-/** The longest run from the start that may share a group. */
-function groupable(rest: readonly Delivery[], alone: ReadonlySet<Delivery>): readonly Delivery[] {
-  if (alone.size === 0) return rest;
-  if (alone.has(rest[0]!)) return rest.slice(0, 1);
-  const end = rest.findIndex((delivery) => alone.has(delivery));
-  return end < 0 ? rest : rest.slice(0, end);
-}
+const NOTHING: GroupOutcome = { failures: [], stragglers: [] };

@@ -15,6 +15,7 @@ import {
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
+import { NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -33,8 +34,8 @@ export class RecordConsumer implements ConsumerListener {
   private readonly processors = new Map<string, PartitionProcessor>();
   /** What the broker has stored, by assignment: the next one of a partition starts anew. */
   private readonly committed = new WeakMap<PartitionProcessor, bigint>();
-  /** Above what handlers were called for, by topic id and partition; outlives assignments. */
-  private readonly reached = new Map<string, bigint>();
+  /** What handlers were called for, by topic id and partition; outlives assignments. */
+  private readonly begun = new Map<string, BegunOffsets>();
   /** End what they are doing; others took their partitions over at a seek. */
   private readonly superseded = new Set<PartitionProcessor>();
   private commitTimer: Timer | undefined;
@@ -101,7 +102,7 @@ export class RecordConsumer implements ConsumerListener {
     const processor = new PartitionProcessor(
       { ...old.partition, startOffset: offset },
       this.context,
-      old.reached,
+      old.begun,
     );
     processor.pause.takeOver(old.pause);
     // One at a time: what is read from there on waits for the end of what runs.
@@ -134,8 +135,8 @@ export class RecordConsumer implements ConsumerListener {
    */
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
     const assigned = partitions.map((partition) => {
-      const reached = this.reached.get(identity(partition)) ?? 0n;
-      return new PartitionProcessor(partition, this.context, reached);
+      const begun = this.begun.get(identity(partition)) ?? NOTHING_BEGUN;
+      return new PartitionProcessor(partition, this.context, begun);
     });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
     this.tellRebalanced('assigned', partitions);
@@ -154,7 +155,7 @@ export class RecordConsumer implements ConsumerListener {
     await Promise.all([...leaving, ...ending].map((processor) => processor.stop()));
     for (const processor of leaving) {
       const name = partitionName(processor.partition);
-      this.reached.set(identity(processor.partition), processor.reached);
+      this.begun.set(identity(processor.partition), processor.begun);
       // The driver may have stopped waiting, and assigned the partition anew.
       if (this.processors.get(name) === processor) this.processors.delete(name);
     }
@@ -224,7 +225,10 @@ export class RecordConsumer implements ConsumerListener {
     if (due.size === 0) return;
     try {
       await this.consumer.commit([...due.values()]);
-      for (const [processor, { offset }] of due) this.committed.set(processor, offset);
+      for (const [processor, { offset }] of due) {
+        this.committed.set(processor, offset);
+        processor.committed(offset);
+      }
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
       if (!(error instanceof StaleMemberError))

@@ -9,6 +9,7 @@ import { KafkaContext, RpcException } from '@nestjs/microservices';
 import { from, of, type Observable } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { NotDurableError } from '../errors/errors.js';
+import { isAfterFailure } from '../errors/infrastructure.js';
 import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
@@ -78,6 +79,8 @@ export class DurableInterceptor implements NestInterceptor {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.
       const thrown = enlistment.explain(attempt, error);
       attempt.thrown = { error: thrown };
+      // Handlers that run at once share a transaction: one of them failed first.
+      attempt.blameless = attempt.group.order.isConcurrent && isAfterFailure(error);
       // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
       throw thrown instanceof KafkaTransportError
         ? new RpcException({ status: 'error', message: thrown.message })

@@ -56,13 +56,13 @@ export class GroupEnlistment implements GroupResource {
     this.isolates = mode === 'claim';
     this.executions = this.isolates
       ? new ClaimGroup(ledger, fences, leases, (outbox) => void this.dispatch(outbox).catch(() => undefined))
-      : new ExecutionGroup(ledger, fences);
+      : new ExecutionGroup(ledger, fences, group.order.isConcurrent);
     core.counters.include(group.host.counters);
   }
 
   /**
    * Resolves with what the handler is to run in, or with `undefined` if it must not run: then `attempt.replayed` holds
-   * the replies of the execution that counts.
+   * the replies of the execution that counts, or `attempt.postponed` says that there is none yet.
    */
   async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
     const { record } = attempt.delivery;
@@ -70,11 +70,19 @@ export class GroupEnlistment implements GroupResource {
     const admission = await this.executions.admit(work, record).catch(this.countFenced);
     this.recallFailures(work, attempt.delivery);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
+    let replies: readonly EncodedReply[] | undefined;
+    if (admission.kind === 'repeated') {
+      const first = this.attemptsOf(work).get(admission.of);
+      // Where handlers run at once, it may not have begun, and may never.
+      if (!first || !this.group.done.includes(first)) {
+        attempt.postpone();
+        return undefined;
+      }
+      replies = first.replies;
+    } else {
+      replies = admission.reply && unpackReplies(admission.reply);
+    }
     attempt.isDuplicate = true;
-    const replies =
-      admission.kind === 'repeated'
-        ? this.attemptsOf(work).get(admission.of)?.replies
-        : admission.reply && unpackReplies(admission.reply);
     attempt.replayed = replies?.length ? replies : await this.replyGone(attempt);
     this.note(work, attempt);
     return undefined;
@@ -111,6 +119,12 @@ export class GroupEnlistment implements GroupResource {
     return this.dispatching(outbox);
   }
 
+  doneBelow(offset: bigint): void {
+    const { host, deliveries } = this.group;
+    const { topicId, partition } = deliveries[0]!.partition;
+    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset);
+  }
+
   rollback(): Promise<void> {
     return this.executions.rollback();
   }
@@ -144,6 +158,7 @@ export class GroupEnlistment implements GroupResource {
     try {
       known = await ledger.conclude({
         fence,
+        isShared: work.isShared,
         execution,
         state: ending.state,
         attempts: delivery.failures,
@@ -153,11 +168,11 @@ export class GroupEnlistment implements GroupResource {
         outbox: outbox ?? null,
       });
     } catch (error) {
-      if (error instanceof FencedError) fences.forget(work.lane);
+      if (error instanceof FencedError) fences.forget(fence);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
-    fences.advance(fence, delivery.record.offset + 1n);
+    if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
@@ -274,6 +289,7 @@ export class GroupEnlistment implements GroupResource {
     return {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
       holder,
+      isShared: this.group.order.isShared,
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record) =>

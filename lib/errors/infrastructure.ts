@@ -54,6 +54,11 @@ export function isContention(error: unknown): boolean {
   return someCause(error, (cause) => CONTENTION.has(read(cause, 'code')));
 }
 
+/** Whether a statement failed only because one before it in its transaction had. */
+export function isAfterFailure(error: unknown): boolean {
+  return someCause(error, (cause) => read(cause, 'code') === '25P02');
+}
+
 function someCause(error: unknown, test: (cause: object) => boolean): boolean {
   let current = error;
   for (let depth = 0; depth < MAX_DEPTH && typeof current === 'object' && current !== null; depth++) {

@@ -6,10 +6,12 @@ import type { HoldVerdict } from './claims.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
 import type { ExecutionClaim, Fence, KnownExecution, Lane, LaneClaim, Ledger } from './ledger.js';
 
-/** One handler's part in a group: the records it may run for, in order. */
+/** One handler's part in a group: the records it may run for, in the group's order. */
 export interface LaneWork {
   readonly lane: Lane;
   readonly holder: FenceHolder;
+  /** Other groups are at work in the lane at the same time. */
+  readonly isShared: boolean;
   readonly records: readonly KafkaRecord[];
   readonly kind: (record: KafkaRecord) => 'event' | 'request';
   /** @throws IdempotencyKeyError */
@@ -21,7 +23,7 @@ export type Admission =
   | { readonly kind: 'run'; readonly execution: Execution }
   /** It was handled before; `reply` is what was answered then. */
   | { readonly kind: 'duplicate'; readonly reply: Buffer | undefined }
-  /** It repeats `of`, which ran earlier in this very group. */
+  /** It repeats `of`, which comes earlier in this very group. */
   | { readonly kind: 'repeated'; readonly of: KafkaRecord };
 
 /** A record's place in the ledger, within one group. */
@@ -85,10 +87,10 @@ export class Admissions {
 
   /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError */
   async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
-    const { entries } = await this.prepare(work);
+    const { entries, fence } = await this.prepare(work);
     const entry: Entry | undefined = entries.get(record);
     if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
-    if (entry.error) throw entry.error;
+    if (entry.error) return this.refuse(work, fence, record, entry.error);
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
       return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
@@ -120,27 +122,30 @@ export class Admissions {
     for (const record of work.records) {
       const entry = entryOf(work, record, fence);
       entries.set(record, entry);
-      if (!entry.execution || !this.isClaimed(entry.execution, fence)) continue;
+      if (!entry.execution || !this.isClaimed(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
       const first = firsts.get(name);
       if (first) repeat(entry, first);
       else firsts.set(name, entry);
     }
-    const last = work.records[work.records.length - 1]!;
-    const claimed = last.offset >= fence.nextOffset;
+    const claimed = work.records.some(({ offset }) => offset >= fence.nextOffset);
     const lane: PreparedLane = { work, fence, entries, claimed };
-    if (claimed) await this.claim(lane, [...firsts.values()], last.offset + 1n);
+    if (claimed) await this.claim(lane, [...firsts.values()]);
     this.all.push(lane);
     return lane;
   }
 
-  private isClaimed({ key, record }: Execution, { inWork }: Fence): boolean {
+  private isClaimed(work: LaneWork, execution: Execution): boolean {
+    const { record, fence } = execution;
     return (
-      this.claimer.claimsPositions || key.kind !== 'position' || inWork?.includes(record.offset) === true
+      this.claimer.claimsPositions ||
+      hasRow(work, execution) ||
+      fence.inWork?.includes(record.offset) === true
     );
   }
 
-  private async claim({ fence }: PreparedLane, entries: readonly Entry[], advanceTo: bigint): Promise<void> {
+  private async claim({ fence, work }: PreparedLane, entries: readonly Entry[]): Promise<void> {
+    const advanceTo = work.isShared ? null : endOf(work);
     const executions = entries.map(({ execution }) => execution!.claim);
     try {
       const verdicts = await this.claimer.claim({ fence, advanceTo, executions });
@@ -150,7 +155,7 @@ export class Admissions {
         else if (verdict !== 'claimed') entry.known = verdict;
       });
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      if (error instanceof FencedError) this.fences.forget(fence);
       throw error;
     }
   }
@@ -159,10 +164,11 @@ export class Admissions {
     const execution = entry.execution!;
     const { record, claim } = execution;
     if (known.fingerprint !== claim.fingerprint) {
-      throw new KeyReusedError(
+      const error = new KeyReusedError(
         `The idempotency key at ${record.topic}[${record.partition}] offset ${record.offset} was used before, at ` +
           `partition ${known.partition} offset ${known.offset}, for a record with another content`,
       );
+      return this.refuse(work, execution.fence, record, error);
     }
     const sameRecord =
       known.topicId === work.lane.topicId &&
@@ -174,6 +180,23 @@ export class Admissions {
       return { kind: 'run', execution: entry.execution };
     }
     return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
+  }
+
+  /**
+   * A record whose key is the trouble. It was given up under its position; where the fence does not tell that, the row
+   * does: otherwise it would be given up, and its dead letter produced, at each delivery.
+   */
+  private async refuse(
+    work: LaneWork,
+    fence: Fence,
+    record: KafkaRecord,
+    error: unknown,
+  ): Promise<Admission> {
+    const { scope, topicId } = work.lane;
+    const { encoded } = positionKey(topicId, record.partition, record.offset);
+    const mayHaveRow = work.isShared || record.offset < fence.rowsBelow;
+    if (!mayHaveRow || !(await this.ledger.findExecution(scope, encoded))) throw error;
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, [encoded]) };
   }
 
   /** What is stored under the first of these keys that has a reply. */
@@ -188,16 +211,26 @@ export class Admissions {
   }
 }
 
-/** How far a lane came, and the first records' executions that it leaves undone. */
+/** Positions have rows only where the fence cannot tell what is done; anything else always has one. */
+export function hasRow({ isShared }: LaneWork, { key, claim, fence }: Execution): boolean {
+  return key.kind !== 'position' || isShared || claim.offset < fence.rowsBelow;
+}
+
+/** Above all of the lane's records. */
+function endOf({ records }: LaneWork): bigint {
+  return records[records.length - 1]!.offset + 1n;
+}
+
+/** How far a lane came (`null` if it is shared: then the fence stays), and the first records' executions that it leaves undone. */
 export function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<KafkaRecord>) {
   const open = work.records.filter((record) => !done.has(record) && record.offset >= fence.nextOffset);
-  const last = work.records[work.records.length - 1]!;
   const undone = open.flatMap((record) => {
     const { execution, known, repeats, error } = entries.get(record)!;
     // The key of a repetition, or of a reuse, is the first one's: giving it back would undo that one.
     return execution && !known && !repeats && !error ? [execution] : [];
   });
-  return { isComplete: open.length === 0, nextOffset: open[0]?.offset ?? last.offset + 1n, undone };
+  const nextOffset = work.isShared ? null : (open[0]?.offset ?? endOf(work));
+  return { isComplete: open.length === 0, nextOffset, undone };
 }
 
 /** Under which a record may have ended: its position if its key was the trouble, else the key. */

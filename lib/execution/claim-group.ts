@@ -117,7 +117,8 @@ export class ClaimGroup implements GroupExecutions {
     // Each once: a record that was admitted twice ran once.
     const completed = [...new Map(done.map((each) => [each.execution, each])).values()];
     for (const { execution } of completed) lease.drop(execution.key);
-    const { nextOffset } = reached(lane, records);
+    // In a shared lane the fence stays.
+    const nextOffset = reached(lane, records).nextOffset ?? fence.nextOffset;
     let lost: Buffer[];
     let unknown: CommitUnknownError | undefined;
     try {
@@ -132,13 +133,13 @@ export class ClaimGroup implements GroupExecutions {
           }),
       );
     } catch (error) {
-      this.fences.forget(fence.lane);
+      this.fences.forget(fence);
       await this.giveBack(lane, new Set());
       throw error;
     }
     await this.giveBack(lane, records);
     if (lost.length > 0) {
-      this.fences.forget(fence.lane);
+      this.fences.forget(fence);
       // Probably by ourselves: the records come again and are told.
       if (unknown) throw unknown;
       throw new LeaseLostError(
@@ -192,7 +193,7 @@ export class ClaimGroup implements GroupExecutions {
     try {
       await this.ledger.claims.reclaim({ fence, token: lease.token }, claim, lease.duration);
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      if (error instanceof FencedError) this.fences.forget(fence);
       throw error;
     }
     lease.hold(claim.key);

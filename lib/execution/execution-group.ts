@@ -1,6 +1,6 @@
-import { LedgerUnreachableError } from '../errors/errors.js';
+import { CommitUnknownError, LedgerUnreachableError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
-import { Admissions, reached, type Admission, type Execution, type LaneWork } from './admissions.js';
+import { Admissions, hasRow, reached, type Admission, type Execution, type LaneWork } from './admissions.js';
 import type { FenceRegistry } from './fence-registry.js';
 import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-executions.js';
 import type { Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';
@@ -19,8 +19,9 @@ export class ExecutionGroup implements GroupExecutions {
   constructor(
     private readonly ledger: Ledger,
     private readonly fences: FenceRegistry,
+    isConcurrent = false,
   ) {
-    this.transaction = ledger.transaction();
+    this.transaction = ledger.transaction({ isConcurrent });
     this.admissions = new Admissions(ledger, fences, {
       claimsPositions: false,
       claim: (claim) => this.transaction.claim(claim),
@@ -65,10 +66,10 @@ export class ExecutionGroup implements GroupExecutions {
         await this.transaction.commit({
           releases: moved
             .filter(({ isComplete }) => !isComplete)
-            .map(({ lane: { fence }, nextOffset, undone }) => ({
+            .map(({ lane: { fence, work }, nextOffset, undone }) => ({
               fence,
               nextOffset,
-              keys: undone.filter(({ key }) => key.kind !== 'position').map(({ claim }) => claim.key),
+              keys: undone.filter((execution) => hasRow(work, execution)).map(({ claim }) => claim.key),
             })),
           replies: finished.flatMap(({ record, lane, reply }) => {
             const key = this.executionOf(lane, record)?.claim.key;
@@ -78,13 +79,27 @@ export class ExecutionGroup implements GroupExecutions {
           steps: finished.flatMap((execution) => this.stepsOf(execution)),
         });
       } catch (error) {
-        // Whether it took effect is for the ledger to say, not for what we remember.
-        for (const { fence } of claimed) this.fences.forget(fence.lane);
+        this.forget(error, finished);
         throw error;
       }
-      for (const { lane, nextOffset } of moved) this.fences.advance(lane.fence, nextOffset);
+      for (const { lane, nextOffset } of moved) {
+        if (nextOffset !== null) this.fences.advance(lane.fence, nextOffset);
+      }
     }
     return finished.flatMap(({ outbox }) => outbox);
+  }
+
+  /**
+   * Whether a failed commit took effect is for the ledger to say, not for what we remember. Of a shared lane nothing is
+   * remembered that the commit would have changed, and taking its fence would stop the groups beside this one; that is
+   * only needed to have produced what it may have left in the outbox.
+   */
+  private forget(error: unknown, finished: readonly FinishedExecution[]): void {
+    const mayHaveLeft =
+      error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
+    for (const { fence, work } of this.admissions.claimed) {
+      if (!work.isShared || mayHaveLeft) this.fences.forget(fence);
+    }
   }
 
   async rollback(): Promise<void> {

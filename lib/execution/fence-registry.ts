@@ -12,9 +12,14 @@ export interface FenceHolder {
   produce: RecordProducer;
 }
 
+/** A partition, for all handlers of a group. */
+export type LanePartition = Pick<Lane, 'topicId' | 'partition'> & { readonly group: string };
+
 interface Held {
   readonly rebalanceId: number;
-  fence: Fence;
+  readonly taking: Promise<Fence>;
+  /** Once it is taken. */
+  fence: Fence | undefined;
 }
 
 /** The fences that this process holds: taken once per lane and assignment, known from then on without asking. */
@@ -32,27 +37,68 @@ export class FenceRegistry {
     this.failures = new FailureRegistry(() => ledger.failures, clock);
   }
 
-  /** The lane's fence, taken if need be. What an earlier owner had committed and not produced is produced first. */
+  /**
+   * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
+   * What an earlier owner had committed and not produced is produced first.
+   */
   async take(lane: Lane, holder: FenceHolder): Promise<Fence> {
     const name = laneName(lane);
-    const held = this.held.get(name);
-    if (held?.rebalanceId === holder.rebalanceId) return held.fence;
-    const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
-    if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
-    await this.failures.load(fence, fence.nextOffset);
-    this.held.set(name, { rebalanceId: holder.rebalanceId, fence });
-    return fence;
+    let held = this.held.get(name);
+    if (held?.rebalanceId !== holder.rebalanceId) {
+      held = { rebalanceId: holder.rebalanceId, taking: this.takeNow(lane, holder), fence: undefined };
+      this.held.set(name, held);
+    }
+    if (held.fence) return held.fence;
+    try {
+      const fence = await held.taking;
+      return (held.fence ??= fence);
+    } catch (error) {
+      if (this.held.get(name) === held) this.held.delete(name);
+      throw error;
+    }
   }
 
   /** A commit moved the fence. */
   advance(fence: Fence, nextOffset: bigint): void {
-    const held = this.held.get(laneName(fence.lane));
-    if (held?.fence.epoch === fence.epoch) held.fence = { ...fence, nextOffset };
+    const held = this.heldUnder(fence);
+    if (held?.fence && held.fence.nextOffset < nextOffset) held.fence = { ...held.fence, nextOffset };
+  }
+
+  /**
+   * Everything of the partition below `offset` is done and acknowledged: fences that stand lower, as those of shared lanes
+   * do, move up. Never rejects: what comes back meanwhile is told by the rows.
+   */
+  async doneBelow({ group, topicId, partition }: LanePartition, offset: bigint): Promise<void> {
+    const lower = [...this.held.values()].flatMap(({ fence }) => {
+      if (!fence || fence.nextOffset >= offset) return [];
+      const { lane } = fence;
+      const isOf = lane.scope.group === group && lane.topicId === topicId && lane.partition === partition;
+      return isOf ? [fence] : [];
+    });
+    await Promise.allSettled(
+      lower.map(async (fence) => {
+        await this.ledger.moveFence(fence, offset);
+        this.advance(fence, offset);
+      }),
+    );
   }
 
   /** What is known of the fence may be wrong (fenced, or a commit with unknown end): the next use takes it anew. */
-  forget(lane: Lane): void {
-    this.held.delete(laneName(lane));
+  forget(fence: Fence): void {
+    if (this.heldUnder(fence)) this.held.delete(laneName(fence.lane));
+  }
+
+  private async takeNow(lane: Lane, holder: FenceHolder): Promise<Fence> {
+    const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
+    if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
+    await this.failures.load(fence, fence.nextOffset);
+    return fence;
+  }
+
+  /** What is held under the very epoch: a newer one is not concerned. */
+  private heldUnder({ lane, epoch }: Fence): Held | undefined {
+    const held = this.held.get(laneName(lane));
+    return held?.fence?.epoch === epoch ? held : undefined;
   }
 }
 

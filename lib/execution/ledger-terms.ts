@@ -36,6 +36,11 @@ export interface Fence {
   /** Everything below is terminal: completed, failed, dead, parked or skipped. */
   readonly nextOffset: bigint;
   /**
+   * Positions from `nextOffset` up to here may have rows: left by an owner that shared the lane. They are claimed like
+   * any other key. As of when the fence was taken; at least `nextOffset` then.
+   */
+  readonly rowsBelow: bigint;
+  /**
    * Offsets of the lane that were claimed when the fence was taken: who identifies records by their position alone has to
    * claim these too, for an earlier owner in claim mode may have them in work. Absent: none.
    */

@@ -6,6 +6,11 @@
  * on one partition: where order holds. A lane's *fence* says that everything below `nextOffset` is terminal, and
  * carries the epoch of who may move it.
  *
+ * A lane may be *shared*: its owner has several transactions at work in it at once, in no order. Such a transaction keeps
+ * the fence from being taken until it has ended, and leaves it where it stands; what is done above it has a row each, also
+ * under a position. `moveFence` moves it up behind them. What a transaction stores is under the epoch that it began with,
+ * so that nobody commits whose epoch was superseded before.
+ *
  * Errors. Every method rejects with `LedgerUnreachableError` if the store cannot be reached or cannot work now (and
  * nothing was stored), `FencedError` if somebody took the lane's epoch (nothing was stored).
  */
@@ -47,9 +52,12 @@ export interface FenceTaken {
 /** All wishes of one group in one lane. */
 export interface LaneClaim {
   readonly fence: Fence;
-  /** What the fence's `nextOffset` becomes if the transaction commits without releasing anything. */
-  readonly advanceTo: bigint;
-  /** Keys are distinct. Empty where positions alone identify the records: then the fence does the work. */
+  /**
+   * What the fence's `nextOffset` becomes if the transaction commits without releasing anything. `null`: the lane is
+   * shared.
+   */
+  readonly advanceTo: bigint | null;
+  /** Keys are distinct. In a lane that is not shared, records without a key need none: there the fence does the work. */
   readonly executions: readonly ExecutionClaim[];
 }
 
@@ -64,8 +72,8 @@ export interface ReplyToStore {
 export interface Release {
   readonly fence: Fence;
   readonly keys: readonly Buffer[];
-  /** Where the fence stands instead. */
-  readonly nextOffset: bigint;
+  /** Where the fence stands instead; `null` if the lane is shared. */
+  readonly nextOffset: bigint | null;
 }
 
 export interface GroupWork {
@@ -80,6 +88,8 @@ export interface GroupWork {
 /** A terminal end other than `completed`, written in a transaction of its own. */
 export interface Conclusion {
   readonly fence: Fence;
+  /** The fence stays where it is. */
+  readonly isShared: boolean;
   readonly execution: ExecutionClaim;
   readonly state: Exclude<ExecutionState, 'completed' | 'claimed'>;
   readonly attempts: number;
@@ -99,6 +109,11 @@ export interface DeadLetterToStore {
   readonly key: Buffer | null;
   readonly value: Buffer | null;
   readonly headers: readonly RecordHeader[];
+}
+
+export interface TransactionOptions {
+  /** Several handlers use its client at once: what would catch another one's statements is refused there. */
+  readonly isConcurrent?: boolean;
 }
 
 export interface Ledger {
@@ -131,14 +146,21 @@ export interface Ledger {
    * consumer group; if so it ends the backend that blocks it (same application name, same role only).
    */
   takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken>;
+  /**
+   * Moves the fence of a shared lane up to `nextOffset`: everything below is terminal and was acknowledged. Does nothing
+   * if it stands there or above. It may be forgotten in a crash of the store.
+   */
+  moveFence(fence: Fence, nextOffset: bigint): Promise<void>;
   /** A transaction that has not begun: nothing is sent before its first `claim`, or `begin`. */
-  transaction(): LedgerTransaction;
+  transaction(options?: TransactionOptions): LedgerTransaction;
+  /** What ended under a key, as far as it is committed. */
+  findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined>;
   /** Stored replies by key; missing ones are absent. Keys of the map: `key.toString('latin1')`. */
   findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>>;
   /**
-   * Writes a terminal end and moves the fence past it, in one transaction.
+   * Writes a terminal end and, unless the lane is shared, moves the fence past it, in one transaction.
    * Resolves with what was there already if the key has a terminal execution at another position (nothing was
-   * written but the fence moved), else with `undefined`.
+   * written, though the fence moved), else with `undefined`.
    * @throws ExecutionInWorkError if the key is claimed and its lease is not over.
    */
   conclude(conclusion: Conclusion): Promise<KnownExecution | undefined>;
@@ -150,7 +172,8 @@ export interface LedgerTransaction {
   /** Begins without claiming anything: for work that no record brought about. */
   begin(): Promise<void>;
   /**
-   * The first call begins the transaction; the fence is checked and moved and all keys are claimed in one round trip.
+   * The first call begins the transaction; the fence is checked, moved unless the lane is shared, and all keys are claimed
+   * in one round trip.
    * Waits for a twin in another transaction that holds one of the keys. May be called once per lane.
    */
   claim(claim: LaneClaim): Promise<ClaimVerdict[]>;

@@ -16,21 +16,20 @@ export interface LaneVerdicts {
 }
 
 /**
- * Moves a lane's fence and claims its keys, in one round trip together with `begin` if it is given; one more where some
- * keys are known already. Throws raw errors of the session, and `FencedError`; leaves the transaction to the caller.
+ * Moves a lane's fence, or shares it, and claims its keys, in one round trip together with what is sent before; one more
+ * where some keys are known already. Throws raw errors of the session, and `FencedError`; leaves the transaction to the caller.
  */
 export async function claimLane(
   session: Session,
   statements: Statements,
   scopeId: number,
   claim: LaneClaim,
-  begin: Call | undefined,
+  before: readonly Call[],
 ): Promise<LaneVerdicts> {
-  const calls = begin === undefined ? [] : [begin];
-  const first = await session.batch([...calls, claimCall(statements, scopeId, claim, claim.executions)]);
+  const first = await session.batch([...before, claimCall(statements, scopeId, claim, claim.executions)]);
   if (first.error !== undefined) throw first.error;
   const answer = first.rows.at(-1)![0]!;
-  if (answer['moved'] !== '1') throw new FencedError(fencedMessage(claim.fence.lane, claim.fence.epoch));
+  if (answer['held'] !== '1') throw new FencedError(fencedMessage(claim.fence.lane, claim.fence.epoch));
   const synchronousCommit = answer['synchronous_commit'];
   const { executions } = claim;
   if (Number(answer['claimed']) === executions.length) {
@@ -80,11 +79,18 @@ function claimCall(
   executions: readonly ExecutionClaim[],
 ): Call {
   const { lane, epoch } = fence;
-  const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(advanceTo)];
-  if (executions.length === 0) return [statements.moveFence, position];
+  const isShared = advanceTo === null;
+  const position = [
+    scopeId,
+    lane.topicId,
+    lane.partition,
+    String(epoch),
+    isShared ? null : String(advanceTo),
+  ];
+  if (executions.length === 0 && !isShared) return [statements.moveFence, position];
   const sorted = [...executions].sort((left, right) => left.key.compare(right.key));
   return [
-    statements.claim,
+    isShared ? statements.claimShared : statements.claim,
     [
       ...position,
       byteaArray(sorted.map((execution) => execution.key)),

@@ -50,16 +50,18 @@ async function writeExecution(
   scopeId: number,
   conclusion: Conclusion,
 ): Promise<KnownExecution | 'written'> {
-  const { fence, execution, state, attempts } = conclusion;
+  const { fence, execution, state, attempts, isShared } = conclusion;
   const { lane, epoch } = fence;
+  const before: Call[] = [pool.begin()];
+  if (isShared) before.push([statements.shareLane, [statements.laneLock(scopeId, lane)]]);
   const insert: Call = [
-    statements.conclude,
+    isShared ? statements.concludeShared : statements.conclude,
     [
       scopeId,
       lane.topicId,
       lane.partition,
       String(epoch),
-      String(execution.offset + 1n),
+      isShared ? null : String(execution.offset + 1n),
       execution.key,
       STATE_NUMBERS[state],
       String(execution.fingerprint),
@@ -68,10 +70,10 @@ async function writeExecution(
     ],
   ];
   for (let round = 1; ; round++) {
-    const result = await session.batch(round === 1 ? [pool.begin(), insert] : [insert]);
+    const result = await session.batch(round === 1 ? [...before, insert] : [insert]);
     if (result.error !== undefined) throw result.error;
     const answer = result.rows.at(-1)![0]!;
-    if (answer['moved'] !== '1') throw new FencedError(fencedMessage(lane, epoch));
+    if (answer['held'] !== '1') throw new FencedError(fencedMessage(lane, epoch));
     if (answer['written'] === '1') return 'written';
     const [row] = await session.run(statements.findExecutions, [scopeId, byteaArray([execution.key])]);
     if (row !== undefined) {

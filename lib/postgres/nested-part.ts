@@ -15,7 +15,7 @@ export async function nestedPart<T>(
   work: (client: TransactionClient) => Promise<T>,
 ): Promise<T> {
   let over = false;
-  const client = createTransactionClient(() => (over ? 'ended' : gate()));
+  const client = createTransactionClient(false, () => (over ? 'ended' : gate()));
   await outer.query(`savepoint ${SAVEPOINT}`);
   try {
     const result = await work(client);

@@ -2,13 +2,25 @@ import { hostname } from 'node:os';
 import { Pool } from 'pg';
 import {
   ConnectionClosedError,
+  FencedError,
   LedgerSchemaError,
   LedgerUnreachableError,
   WrongCallOrderError,
 } from '../errors/errors.js';
-import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
+import type {
+  Conclusion,
+  Fence,
+  FenceTaken,
+  KnownExecution,
+  Lane,
+  Ledger,
+  Scope,
+  TransactionOptions,
+} from '../execution/ledger.js';
+import { fencedMessage } from './claim-lane.js';
 import { conclude } from './conclude.js';
 import { DispatchedMarks } from './dispatched-marks.js';
+import { knownExecution } from './known-execution.js';
 import { LedgerPool } from './ledger-pool.js';
 import { checkSchema, migrate } from './migrator.js';
 import { byteaArray } from './parameters.js';
@@ -107,9 +119,28 @@ export class PostgresLedger implements Ledger {
     return { fence: taken.fence, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
   }
 
-  transaction(): PostgresTransaction {
+  /** Without waiting for the disk: a fence that fell back in a crash stands lower, and rows tell the rest. */
+  async moveFence({ lane, epoch }: Fence, nextOffset: bigint): Promise<void> {
     const { pool, scopes } = this.parts();
-    return new PostgresTransaction(pool, this.statements, scopes);
+    const scopeId = await scopes.of(lane.scope);
+    const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(nextOffset)];
+    const { rows } = await pool.transaction([
+      [{ text: 'set local synchronous_commit = off' }],
+      [this.statements.moveFence, position],
+    ]);
+    if (rows[1]![0]!['held'] !== '1') throw new FencedError(fencedMessage(lane, epoch));
+  }
+
+  transaction(options?: TransactionOptions): PostgresTransaction {
+    const { pool, scopes } = this.parts();
+    return new PostgresTransaction(pool, this.statements, scopes, options);
+  }
+
+  async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {
+    const { pool, scopes } = this.parts();
+    const values = [await scopes.of(scope), byteaArray([key])];
+    const [row] = await pool.run(this.statements.findExecutions, values);
+    return row && knownExecution(row);
   }
 
   async findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>> {

@@ -13,6 +13,7 @@ import type {
   LaneClaim,
   LedgerTransaction,
   Release,
+  TransactionOptions,
 } from '../execution/ledger.js';
 import { claimLane } from './claim-lane.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
@@ -56,8 +57,9 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly pool: LedgerPool,
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
+    { isConcurrent = false }: TransactionOptions = {},
   ) {
-    this.client = createTransactionClient(this.gate);
+    this.client = createTransactionClient(isConcurrent, this.gate);
   }
 
   get broken(): boolean {
@@ -153,13 +155,17 @@ export class PostgresTransaction implements LedgerTransaction {
     const name = laneName(scopeId, claim.fence.lane);
     if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     const begin = await this.connect();
+    const before: Call[] = begin ? [begin] : [];
+    if (claim.advanceTo === null) {
+      before.push([this.statements.shareLane, [this.statements.laneLock(scopeId, claim.fence.lane)]]);
+    }
     return this.guarded(async (session) => {
       const { verdicts, synchronousCommit } = await claimLane(
         session,
         this.statements,
         scopeId,
         claim,
-        begin,
+        before,
       );
       if (this.pool.noteSynchronousCommit(synchronousCommit)) this.switchSynchronousCommitOn = true;
       this.lanes.set(name, { claim, verdicts });
@@ -253,8 +259,12 @@ export class PostgresTransaction implements LedgerTransaction {
     if (claimed === undefined) {
       throw new WrongCallOrderError('A lane was released that this transaction did not claim');
     }
-    const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(nextOffset)];
-    calls.push([this.statements.release, [...position, byteaArray(toDelete)]]);
+    if (nextOffset === null) {
+      calls.push([this.statements.releaseShared, [scopeId, byteaArray(toDelete)]]);
+    } else {
+      const position = [scopeId, lane.topicId, lane.partition, String(epoch), String(nextOffset)];
+      calls.push([this.statements.release, [...position, byteaArray(toDelete)]]);
+    }
     return calls;
   }
 

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { escapeIdentifier } from 'pg';
+import type { Lane } from '../execution/ledger.js';
 import { createStepStatements } from './step-statements.js';
 
 /** A statement whose text never changes, so that Postgres may keep it prepared under its name. */
@@ -26,11 +27,44 @@ export function createStatements(schema: string, prepare: boolean) {
   const named = (name: string, text: string): Statement =>
     prepare ? { name: statementName(schema, name, text), text } : { text };
 
+  const position = 'scope_id = $1::int and topic_id = $2::uuid and partition = $3::int';
+
   // Taken alone, this is the end of a zombie: no row comes back once somebody else has the epoch. An update that waited
   // for a row sees its newest version (READ COMMITTED), so a fence taken meanwhile is noticed.
   const moveFence = `update ${s}.fence
     set previous_offset = next_offset, next_offset = greatest(next_offset, $5::bigint)
-    where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int and epoch = $4::bigint`;
+    where ${position} and epoch = $4::bigint`;
+
+  // In a lane that is shared: a lock, taken by a statement before, keeps the epoch from changing until the end of the
+  // transaction. $5 is null there.
+  const checkFence = `select 1 from ${s}.fence where ${position} and epoch = $4::bigint and $5::bigint is null`;
+
+  const claim = (holding: string) =>
+    `with held as (${holding}),
+       claimed as (
+         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset)
+         select $1::int, w.key, ${STATE_NUMBERS.completed}, w.fingerprint, $2::uuid, $3::int, w.record_offset
+         from unnest($6::bytea[], $7::bigint[], $8::bigint[]) as w (key, fingerprint, record_offset)
+         where exists (select 1 from held)
+         on conflict (scope_id, key) do nothing
+         returning key
+       ),
+       counted as (select count(*)::int as n from claimed)
+       select (select count(*) from held)::int as held, n as claimed,
+         case when n < cardinality($6::bytea[]) then (select string_agg(encode(key, 'hex'), ',') from claimed) end as keys,
+         current_setting('synchronous_commit') as synchronous_commit
+       from counted`;
+
+  const conclude = (holding: string) =>
+    `with held as (${holding}),
+       written as (
+         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset, attempts)
+         select $1::int, $6::bytea, $7::smallint, $8::bigint, $2::uuid, $3::int, $9::bigint, $10::int
+         where exists (select 1 from held)
+         on conflict (scope_id, key) do nothing
+         returning 1
+       )
+       select (select count(*) from held)::int as held, (select count(*) from written)::int as written`;
 
   // A claim that anybody may have. Locked before its execution, by everybody.
   const over = `over as (
@@ -71,16 +105,37 @@ export function createStatements(schema: string, prepare: boolean) {
       'find_in_work',
       `select record_offset from ${s}.claim where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int`,
     ),
-    // An open transaction that updated the row is its xmax, and holds a lock on that transaction's id. A blocker of
-    // another kind (a table lock, a row lock taken by hand) is not ours to end and is not found.
+    // Whoever shares a lane holds this until its transaction ends; whoever takes its fence waits for all of them, and the
+    // queue is fair. An advisory lock and not one of the fence's row: no row is written for it, the fence may be moved
+    // meanwhile, and the statements that follow see what they waited for.
+    laneLock: (scopeId: number, lane: Lane) => laneLock(schema, scopeId, lane),
+    shareLane: named('share_lane', `select pg_advisory_xact_lock_shared($1::bigint)`),
+    lockLane: named('lock_lane', `select pg_advisory_xact_lock($1::bigint)`),
+    // The highest position that has a row. Keys of positions sort by their offsets.
+    lastPosition: named(
+      'last_position',
+      `select record_offset from ${s}.execution
+       where scope_id = $1::int and key between $2::bytea and $3::bytea
+       order by key desc limit 1`,
+    ),
+    // Who stands in the way: an open transaction that updated the row is its xmax, and holds a lock on that transaction's
+    // id; one that shares the lane holds its lock. A blocker of another kind (a table lock, a row lock taken by hand) is
+    // not ours to end and is not found.
     endFenceHolder: named(
       'end_fence_holder',
       `select a.pid, pg_terminate_backend(a.pid) as ended
-       from ${s}.fence f
-       join pg_locks l on l.locktype = 'transactionid' and l.transactionid = f.xmax and l.mode = 'ExclusiveLock' and l.granted
-       join pg_stat_activity a on a.pid = l.pid
-       where f.scope_id = $1::int and f.topic_id = $2::uuid and f.partition = $3::int
-         and a.pid <> pg_backend_pid()
+       from (
+         select l.pid from ${s}.fence f
+         join pg_locks l on l.locktype = 'transactionid' and l.transactionid = f.xmax and l.mode = 'ExclusiveLock' and l.granted
+         where f.scope_id = $1::int and f.topic_id = $2::uuid and f.partition = $3::int
+         union
+         select l.pid from pg_locks l
+         join pg_database d on d.oid = l.database and d.datname = current_database()
+         where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ShareLock' and l.granted
+           and (l.classid::bigint << 32) | l.objid::bigint = $4::bigint
+       ) holder
+       join pg_stat_activity a on a.pid = holder.pid
+       where a.pid <> pg_backend_pid()
          and a.usename = session_user
          and a.datname = current_database()
          and a.application_name = current_setting('application_name')
@@ -89,29 +144,14 @@ export function createStatements(schema: string, prepare: boolean) {
 
     moveFence: named(
       'move_fence',
-      `with moved as (${moveFence} returning 1)
-       select (select count(*) from moved)::int as moved, 0 as claimed, null::text as keys,
+      `with held as (${moveFence} returning 1)
+       select (select count(*) from held)::int as held, 0 as claimed, null::text as keys,
          current_setting('synchronous_commit') as synchronous_commit`,
     ),
     // Keys arrive sorted: two transactions that claim the same keys in opposite orders would deadlock. They are only
     // sent back if some were not inserted.
-    claim: named(
-      'claim',
-      `with moved as (${moveFence} returning 1),
-       claimed as (
-         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset)
-         select $1::int, w.key, ${STATE_NUMBERS.completed}, w.fingerprint, $2::uuid, $3::int, w.record_offset
-         from unnest($6::bytea[], $7::bigint[], $8::bigint[]) as w (key, fingerprint, record_offset)
-         where exists (select 1 from moved)
-         on conflict (scope_id, key) do nothing
-         returning key
-       ),
-       counted as (select count(*)::int as n from claimed)
-       select (select count(*) from moved)::int as moved, n as claimed,
-         case when n < cardinality($6::bytea[]) then (select string_agg(encode(key, 'hex'), ',') from claimed) end as keys,
-         current_setting('synchronous_commit') as synchronous_commit
-       from counted`,
-    ),
+    claim: named('claim', claim(`${moveFence} returning 1`)),
+    claimShared: named('claim_shared', claim(checkFence)),
     findExecutions: named(
       'find_executions',
       `select key, state, fingerprint, topic_id, partition, record_offset from ${s}.execution
@@ -142,6 +182,10 @@ export function createStatements(schema: string, prepare: boolean) {
        where scope_id = $1::int and key = $2::bytea`,
     ),
 
+    releaseShared: named(
+      'release_shared',
+      `delete from ${s}.execution where scope_id = $1::int and key = any ($2::bytea[])`,
+    ),
     release: named(
       'release',
       `with rewound as (
@@ -184,18 +228,8 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     dropOutbox: named('drop_outbox', `delete from ${s}.outbox where id = any ($1::uuid[])`),
 
-    conclude: named(
-      'conclude',
-      `with moved as (${moveFence} returning 1),
-       written as (
-         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset, attempts)
-         select $1::int, $6::bytea, $7::smallint, $8::bigint, $2::uuid, $3::int, $9::bigint, $10::int
-         where exists (select 1 from moved)
-         on conflict (scope_id, key) do nothing
-         returning 1
-       )
-       select (select count(*) from moved)::int as moved, (select count(*) from written)::int as written`,
-    ),
+    conclude: named('conclude', conclude(`${moveFence} returning 1`)),
+    concludeShared: named('conclude_shared', conclude(checkFence)),
     failAgain: named(
       'fail_again',
       `update ${s}.execution
@@ -230,6 +264,17 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     ...createStepStatements(s, named),
   };
+}
+
+/**
+ * The number of a lane's advisory lock, as 64 bits with a sign. Two lanes may have the same by chance: then the one's
+ * transactions wait while the other's fence is taken, and nothing worse happens.
+ */
+function laneLock(schema: string, scopeId: number, { topicId, partition }: Lane): string {
+  const name = `nestjs-durable-kafka/lane/${schema}/${scopeId}/${topicId}/${partition}`;
+  return Buffer.from(hash('sha1', name, 'hex').slice(0, 16), 'hex')
+    .readBigInt64BE()
+    .toString();
 }
 
 /**

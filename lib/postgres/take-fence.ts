@@ -1,5 +1,6 @@
 import { LedgerUnreachableError } from '../errors/errors.js';
 import type { FenceTaken, Lane } from '../execution/ledger.js';
+import { positionKey } from '../messages/idempotency-key.js';
 import type { Log } from '../runtime/log.js';
 import { outboxRecord } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
@@ -12,12 +13,14 @@ const LOCK_NOT_AVAILABLE = '55P03';
 /** How long one wait for the previous owner's transaction lasts before something is done about it. */
 const PATIENCE = '5s';
 
+const MAX_OFFSET = 2n ** 63n - 1n;
+
 /** Waits in a row; a minute in all. */
 const MAX_WAITS = 12;
 
 /**
- * Takes the next epoch of a lane in one round trip. Where an open transaction holds the fence, it waits in turns; between
- * them a confirmed member ends the backend that holds it.
+ * Takes the next epoch of a lane in one round trip. Where open transactions hold the fence, or share the lane, it waits in
+ * turns; between them a confirmed member ends the backends that do.
  */
 export async function takeFence(
   pool: LedgerPool,
@@ -30,27 +33,36 @@ export async function takeFence(
 ): Promise<FenceTaken> {
   const scopeId = await scopes.of(lane.scope);
   const position = [scopeId, lane.topicId, lane.partition];
+  const lock = statements.laneLock(scopeId, lane);
+  const highest = positionKey(lane.topicId, lane.partition, MAX_OFFSET).encoded;
+  const lowest = positionKey(lane.topicId, lane.partition, 0n).encoded;
   const patience = [{ text: `set local lock_timeout = '${PATIENCE}'` }] as const;
   const name = `${lane.topic}[${lane.partition}] of handler ${lane.scope.handler} in group "${lane.scope.group}"`;
   for (let wait = 1; ; wait++) {
     try {
       const { rows } = await pool.transaction([
         patience,
+        [statements.lockLane, [lock]],
         [statements.takeFence, [...position, lane.topic, owner]],
         // A statement of its own: it must see what the previous owner committed while we waited.
         [statements.findUndispatched, [...position, lane.topic]],
+        [statements.lastPosition, [scopeId, lowest, highest]],
         [statements.findInWork, position],
       ]);
-      const taken = rows[1]![0]!;
-      const inWork = rows[3]!.map((row) => BigInt(row['record_offset'] as string));
+      const taken = rows[2]![0]!;
+      const nextOffset = BigInt(String(taken['next_offset']));
+      const [last] = rows[4]!;
+      const end = last === undefined ? nextOffset : BigInt(String(last['record_offset'])) + 1n;
+      const inWork = rows[5]!.map((row) => BigInt(row['record_offset'] as string));
       return {
         fence: {
           lane,
           epoch: BigInt(String(taken['epoch'])),
-          nextOffset: BigInt(String(taken['next_offset'])),
+          nextOffset,
+          rowsBelow: end > nextOffset ? end : nextOffset,
           ...(inWork.length > 0 && { inWork }),
         },
-        undispatched: rows[2]!.map(outboxRecord),
+        undispatched: rows[3]!.map(outboxRecord),
       };
     } catch (error) {
       if (!isLockTimeout(error)) throw error;
@@ -63,7 +75,7 @@ export async function takeFence(
       }
     }
     if (!(await confirmed(confirm))) continue;
-    const ended = await pool.transaction([patience, [statements.endFenceHolder, position]]);
+    const ended = await pool.transaction([patience, [statements.endFenceHolder, [...position, lock]]]);
     const pids = ended.rows[1]!.filter((row) => row['ended'] === 't').map((row) => row['pid']);
     if (pids.length > 0) {
       log.warn(

@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
-import { WrongCallOrderError } from '../errors/errors.js';
+import { UnsupportedError, WrongCallOrderError } from '../errors/errors.js';
 import type { Session } from './session.js';
+import { sharedEffect } from './shared-effect.js';
 
 /**
  * The client of one handler's run: `query` as `pg` has it, bound to the transaction that also records the execution.
@@ -21,6 +22,11 @@ const ownEndMessage = (command: string) =>
   `A handler sent ${command.toUpperCase()} through its transaction's client. The transaction belongs to the library: it ` +
   'commits when the handler returns and rolls back when it throws. Use a savepoint for a part that may fail.';
 
+const concurrentMessage = (statement: string) =>
+  `A handler sent ${statement} while groupCommit.concurrent is on. Handlers of a group then share one transaction at the ` +
+  'same time, and this statement would take effect on the others too. Set groupCommit.concurrent to false, or do without ' +
+  'it.';
+
 /** Statements that would end the transaction under the library's feet; `rollback to` a savepoint is fine. */
 const TRANSACTION_END =
   /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i;
@@ -28,13 +34,17 @@ const TRANSACTION_END =
 /** Where a transaction stands, as far as its client is concerned. */
 export type ClientGate = () => 'not begun' | 'ended' | Session;
 
-export function createTransactionClient(gate: ClientGate): TransactionClient {
+/** @param isConcurrent other handlers use the transaction at the same time. */
+export function createTransactionClient(isConcurrent: boolean, gate: ClientGate): TransactionClient {
   const query = (...args: unknown[]): unknown => {
     const session = gate();
     if (session === 'ended') return refuse(args, new WrongCallOrderError(endedMessage));
     if (session === 'not begun') return refuse(args, new WrongCallOrderError(notBegunMessage));
-    const command = TRANSACTION_END.exec(textOf(args[0]))?.[1];
+    const text = textOf(args[0]);
+    const command = TRANSACTION_END.exec(text)?.[1];
     if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
+    const shared = isConcurrent ? sharedEffect(text) : undefined;
+    if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));
     const result: unknown = Reflect.apply(session.client.query, session.client, args);
     // A side branch: the caller's own promise is handed on as it is.
     if (isThenable(result)) result.then(undefined, (error: unknown) => session.note(error));

@@ -1,9 +1,11 @@
-import { ExecutionInWorkError, FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import { ExecutionInWorkError } from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
+import { superseded, unreachable } from './in-memory-fences.js';
 import {
   executionName,
   knownExecution,
   laneName,
+  max,
   type InMemoryLedgerStore,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
@@ -21,10 +23,10 @@ export async function conclude(
   const forget = store.whenDisconnected(() => locks.cancel(lock, unreachable()));
   const key = executionName(lane.scope, conclusion.execution.key);
   try {
-    await locks.acquire(laneName(lane), lock);
+    await locks.acquire(laneName(lane), lock, conclusion.isShared ? 'shared' : 'exclusive');
     const fence = fences.get(laneName(lane));
     if (fence === undefined || fence.epoch !== epoch) {
-      throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
+      throw superseded(lane, epoch);
     }
     await locks.acquire(key, lock);
     const claim = claims.get(key);
@@ -32,8 +34,10 @@ export async function conclude(
       throw new ExecutionInWorkError(`The execution ${key} is in work elsewhere`);
     }
     const past = conclusion.execution.offset + 1n;
-    const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
-    fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+    const nextOffset = conclusion.isShared ? fence.nextOffset : max(past, fence.nextOffset);
+    if (!conclusion.isShared) {
+      fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
+    }
     const known = executions.get(key);
     if (known !== undefined && known.state !== 'claimed') {
       if (isAt(known, conclusion)) return undefined;
@@ -78,10 +82,6 @@ function write(store: InMemoryLedgerStore, name: string, conclusion: Conclusion,
     store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
   }
   if (outbox !== null) store.addOutbox(lane, outbox, now);
-}
-
-function unreachable(): LedgerUnreachableError {
-  return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
 }
 
 function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {

@@ -39,7 +39,7 @@ export class InMemoryLedgerCare implements LedgerCare {
   ): Promise<SweepResult> {
     await this.reach();
     const { locks, outbox } = this.store;
-    if (locks.holderOf(SWEEP_LOCK) !== undefined) return { produced: 0, next: undefined };
+    if (locks.holdersOf(SWEEP_LOCK).length > 0) return { produced: 0, next: undefined };
     await locks.acquire(SWEEP_LOCK, this);
     try {
       const due = [...outbox.values()]
@@ -115,7 +115,7 @@ export class InMemoryLedgerCare implements LedgerCare {
     if (state === 'claimed') return false;
     const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
     if (this.clock.now() - finishedAt <= kept) return false;
-    if (this.store.locks.holderOf(executionName(scope, key)) !== undefined) return false;
+    if (this.store.locks.holdersOf(executionName(scope, key)).length > 0) return false;
     const fence = this.store.fences.get(laneName({ scope, topic: '', topicId, partition }));
     return fence !== undefined && fence.nextOffset > offset;
   }

@@ -213,6 +213,10 @@ export function knownExecution({
   return { state, fingerprint, topicId, partition, offset };
 }
 
+export function max(left: bigint, right: bigint): bigint {
+  return left > right ? left : right;
+}
+
 /** What a claim writes, for its transaction to commit. */
 export function completedExecution(
   lane: Lane,

@@ -1,19 +1,25 @@
-import { ConnectionClosedError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
-import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
+import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
+import type {
+  Conclusion,
+  Fence,
+  FenceTaken,
+  KnownExecution,
+  Lane,
+  Ledger,
+  Scope,
+} from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
 import { InMemoryClaims } from './in-memory-claims.js';
 import { conclude } from './in-memory-conclude.js';
 import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
+import { superseded, takeFence, unreachable } from './in-memory-fences.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import { executionName, InMemoryLedgerStore, isLeftTo, laneName } from './in-memory-ledger-store.js';
+import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
-/** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
-const PATIENCE = 5_000;
-const MAX_WAITS = 12;
 /** Milliseconds until dispatched records are dropped from the outbox. */
 const DISPATCH_DELAY = 20;
 
@@ -93,30 +99,32 @@ export class InMemoryLedger implements Ledger {
   async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     this.check();
     await this.reach();
-    const name = laneName(lane);
-    const taker = {};
-    await this.lockFence(name, taker, confirm);
-    const epoch = this.store.nextEpoch();
-    const before = this.store.fences.get(name);
-    const nextOffset = before?.nextOffset ?? 0n;
-    this.store.fences.set(name, {
-      lane,
-      epoch,
-      nextOffset,
-      previousOffset: before?.previousOffset ?? 0n,
-      owner: this.name,
-    });
-    const undispatched = [...this.store.outbox.values()].filter(
-      (stored) =>
-        stored.lane !== null && isLeftTo(lane, stored.lane) && !this.dispatched.has(stored.record.id),
-    );
-    this.store.locks.release(name, taker);
+    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
     await this.turn();
-    const inWork = [...this.store.claims.values()]
-      .filter((claim) => laneName(claim.lane) === name)
-      .map(({ offset }) => offset);
-    const fence = { lane, epoch, nextOffset, ...(inWork.length > 0 && { inWork }) };
-    return { fence, undispatched: undispatched.map(({ record }) => record) };
+    return {
+      fence: taken.fence,
+      undispatched: taken.undispatched.filter(({ id }) => !this.dispatched.has(id)),
+    };
+  }
+
+  async moveFence({ lane, epoch }: Fence, nextOffset: bigint): Promise<void> {
+    this.check();
+    await this.reach();
+    const name = laneName(lane);
+    const fence = this.store.fences.get(name);
+    if (fence?.epoch !== epoch) throw superseded(lane, epoch);
+    if (fence.nextOffset < nextOffset) {
+      this.store.fences.set(name, { ...fence, nextOffset, previousOffset: fence.nextOffset });
+    }
+    await this.turn();
+  }
+
+  async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {
+    this.check();
+    await this.reach();
+    const known = this.store.executions.get(executionName(scope, key));
+    await this.turn();
+    return known && knownExecution(known);
   }
 
   transaction(): InMemoryTransaction {
@@ -201,36 +209,6 @@ export class InMemoryLedger implements Ledger {
     return lostAnswer;
   }
 
-  /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */
-  private async lockFence(name: string, taker: object, confirm: () => Promise<boolean>): Promise<void> {
-    const { locks } = this.store;
-    for (let wait = 1; ; wait++) {
-      let timedOut = false;
-      const timer = this.clock.setTimeout(() => {
-        timedOut = true;
-        locks.cancel(taker, unreachable());
-      }, PATIENCE);
-      const forget = this.store.whenDisconnected(() => locks.cancel(taker, unreachable()));
-      try {
-        await locks.acquire(name, taker);
-        return;
-      } catch (error) {
-        if (!timedOut) throw error;
-        if (wait === MAX_WAITS) {
-          throw new LedgerUnreachableError(`The fence ${name} is held by another transaction`, {
-            cause: error,
-          });
-        }
-      } finally {
-        this.clock.clearTimeout(timer);
-        forget();
-      }
-      const confirmed = await confirm().catch(() => false);
-      const holder = locks.holderOf(name);
-      if (confirmed && holder instanceof InMemoryTransaction) holder.break();
-    }
-  }
-
   private scheduleDrop(): void {
     this.dispatchTimer ??= this.clock.setTimeout(() => this.dropDispatched(), DISPATCH_DELAY);
   }
@@ -259,8 +237,4 @@ export class InMemoryLedger implements Ledger {
     if (this.state === 'new') throw new WrongCallOrderError('The ledger is used before it was opened');
     if (this.state === 'closed') throw new ConnectionClosedError('The ledger has been closed');
   }
-}
-
-function unreachable(): LedgerUnreachableError {
-  return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
 }

@@ -4,39 +4,47 @@ import { deferred, type Deferred } from '../runtime/deferred.js';
 /** Whoever may hold locks: a transaction. Compared by identity. */
 export type LockHolder = object;
 
+/** A shared lock may have several holders at once, none of them an exclusive one. */
+export type LockMode = 'exclusive' | 'shared';
+
 interface Waiter {
   readonly holder: LockHolder;
+  readonly mode: LockMode;
   readonly granted: Deferred<void>;
 }
 
 interface Lock {
-  holder: LockHolder;
+  readonly holders: Set<LockHolder>;
+  mode: LockMode;
   readonly waiters: Waiter[];
 }
 
-/** Exclusive row locks, granted in the order of asking; a cycle of waiting is refused, as a database does. */
+/** Row locks, granted in the order of asking; a cycle of waiting is refused, as a database does. */
 export class InMemoryLocks {
   private readonly locks = new Map<string, Lock>();
   private readonly waiting = new Map<LockHolder, string>();
 
-  holderOf(resource: string): LockHolder | undefined {
-    return this.locks.get(resource)?.holder;
+  holdersOf(resource: string): readonly LockHolder[] {
+    return [...(this.locks.get(resource)?.holders ?? [])];
   }
 
   /**
-   * Resolves once `holder` has the lock; at once if it has it already.
+   * Resolves once `holder` has the lock; at once if it has it already, whatever the mode.
    * Rejects if waiting would close a cycle, or with what `cancel` says.
    */
-  async acquire(resource: string, holder: LockHolder): Promise<void> {
+  async acquire(resource: string, holder: LockHolder, mode: LockMode = 'exclusive'): Promise<void> {
     const lock = this.locks.get(resource);
     if (lock === undefined) {
-      this.locks.set(resource, { holder, waiters: [] });
+      this.locks.set(resource, { holders: new Set([holder]), mode, waiters: [] });
       return;
     }
-    if (lock.holder === holder) return;
-    if (this.closesCycle(lock.holder, holder))
-      throw new LedgerUnreachableError('Deadlock detected; try again');
-    const waiter = { holder, granted: deferred() };
+    if (lock.holders.has(holder)) return;
+    if (lock.mode === 'shared' && mode === 'shared' && lock.waiters.length === 0) {
+      lock.holders.add(holder);
+      return;
+    }
+    if (this.waitsFor(lock, holder)) throw new LedgerUnreachableError('Deadlock detected; try again');
+    const waiter = { holder, mode, granted: deferred() };
     lock.waiters.push(waiter);
     this.waiting.set(holder, resource);
     await waiter.granted.promise;
@@ -47,38 +55,49 @@ export class InMemoryLocks {
     const resource = this.waiting.get(holder);
     if (resource === undefined) return;
     this.waiting.delete(holder);
-    const waiters = this.locks.get(resource)!.waiters;
-    const index = waiters.findIndex((waiter) => waiter.holder === holder);
-    const [waiter] = waiters.splice(index, 1);
+    const lock = this.locks.get(resource)!;
+    const index = lock.waiters.findIndex((waiter) => waiter.holder === holder);
+    const [waiter] = lock.waiters.splice(index, 1);
     waiter!.granted.reject(error);
+    // It may have been what others stood behind.
+    this.grant(resource, lock);
   }
 
   release(resource: string, holder: LockHolder): void {
     const lock = this.locks.get(resource);
-    if (lock?.holder !== holder) return;
-    const next = lock.waiters.shift();
-    if (next === undefined) {
-      this.locks.delete(resource);
-      return;
-    }
-    lock.holder = next.holder;
-    this.waiting.delete(next.holder);
-    next.granted.resolve();
+    if (!lock?.holders.delete(holder)) return;
+    this.grant(resource, lock);
   }
 
   releaseAll(holder: LockHolder): void {
     for (const [resource, lock] of [...this.locks]) {
-      if (lock.holder === holder) this.release(resource, holder);
+      if (lock.holders.has(holder)) this.release(resource, holder);
     }
   }
 
-  private closesCycle(holder: LockHolder, requester: LockHolder): boolean {
-    let current: LockHolder | undefined = holder;
-    while (current !== undefined) {
-      if (current === requester) return true;
-      const resource = this.waiting.get(current);
-      current = resource === undefined ? undefined : this.locks.get(resource)?.holder;
+  /** Lets in who comes next, and those behind who may share it. */
+  private grant(resource: string, lock: Lock): void {
+    for (let [next] = lock.waiters; next !== undefined; [next] = lock.waiters) {
+      if (lock.holders.size > 0 && (lock.mode === 'exclusive' || next.mode === 'exclusive')) return;
+      lock.waiters.shift();
+      lock.mode = next.mode;
+      lock.holders.add(next.holder);
+      this.waiting.delete(next.holder);
+      next.granted.resolve();
     }
-    return false;
+    if (lock.holders.size === 0) this.locks.delete(resource);
+  }
+
+  /** Whether somebody who stands in the way waits for `requester`, over however many others. */
+  private waitsFor(lock: Lock, requester: LockHolder, seen = new Set<Lock>()): boolean {
+    if (seen.has(lock)) return false;
+    seen.add(lock);
+    const inTheWay = [...lock.holders, ...lock.waiters.map(({ holder }) => holder)];
+    return inTheWay.some((holder) => {
+      if (holder === requester) return true;
+      const resource = this.waiting.get(holder);
+      const next = resource === undefined ? undefined : this.locks.get(resource);
+      return next !== undefined && next !== lock && this.waitsFor(next, requester, seen);
+    });
   }
 }

@@ -16,11 +16,13 @@ import type {
   LedgerTransaction,
   Release,
 } from '../execution/ledger.js';
+import type { LockMode } from './in-memory-locks.js';
 import {
   completedExecution,
   executionName,
   knownExecution,
   laneName,
+  max,
   type InMemoryLedgerStore,
   type StoredExecution,
   type StoredFence,
@@ -169,12 +171,12 @@ export class InMemoryTransaction implements LedgerTransaction {
     if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     this.state = 'open';
     return this.guarded(async () => {
-      await this.lock(name);
+      await this.lock(name, advanceTo === null ? 'shared' : 'exclusive');
       const stored = this.host.store.fences.get(name);
       if (stored === undefined || stored.epoch !== fence.epoch) {
         throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
       }
-      const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
+      const nextOffset = max(advanceTo ?? 0n, stored.nextOffset);
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
       this.epochs.set(name, fence.epoch);
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
@@ -185,8 +187,8 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
-  private async lock(name: string): Promise<void> {
-    await this.host.store.locks.acquire(name, this);
+  private async lock(name: string, mode: LockMode = 'exclusive'): Promise<void> {
+    await this.host.store.locks.acquire(name, this, mode);
     if (!this.lost) return;
     // Broken while it waited, and granted by another's end in the same moment.
     this.host.store.locks.releaseAll(this);
@@ -238,10 +240,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       this.reclaimed.delete(name);
     }
     const { previousOffset } = moved;
-    this.fences.set(lane, {
-      ...moved,
-      nextOffset: nextOffset > previousOffset ? nextOffset : previousOffset,
-    });
+    this.fences.set(lane, { ...moved, nextOffset: max(nextOffset ?? 0n, previousOffset) });
   }
 
   private apply({ replies, outbox, steps = [] }: GroupWork): void {
@@ -252,7 +251,11 @@ export class InMemoryTransaction implements LedgerTransaction {
       epochInForce: store.fences.get(name)!.epoch,
       nextOffset,
     }));
-    for (const [name, fence] of this.fences) store.fences.set(name, fence);
+    for (const [name, fence] of this.fences) {
+      // In a lane that is shared, it may have been moved meanwhile.
+      const nextOffset = max(fence.nextOffset, store.fences.get(name)!.nextOffset);
+      store.fences.set(name, { ...fence, nextOffset });
+    }
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
     for (const name of this.reclaimed.keys()) {

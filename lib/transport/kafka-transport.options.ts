@@ -1,5 +1,6 @@
 import type { KafkaOptions } from '@nestjs/microservices';
 import type { RetryPolicy } from '../consumption/retry-policy.js';
+import type { Ordering } from '../consumption/sequences.js';
 import type { KafkaDriver } from '../driver/driver.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { Clock } from '../runtime/clock.js';
@@ -13,13 +14,23 @@ export type DeadLetterOption = boolean | string | { topic: string | ((record: Ka
 export interface KafkaTransportOptions extends NestOptions {
   /** The Kafka client. Default: kafkajs, configured by `client`, `consumer`, `producer`. */
   driver?: KafkaDriver;
-  /** Partitions worked on at once in this process. Default 8, or `run.partitionsConsumedConcurrently` if given. */
+  /**
+   * Groups of records worked on at once in this process: of one partition one, or under another `ordering` several.
+   * Default 8, or `run.partitionsConsumedConcurrently` if given.
+   */
   concurrency?: number;
   /**
-   * Bounds of a transaction that consecutive records share; `false` = one record each. Default 64 records and 10 ms, which
-   * stretch up to 100 ms while commits take longer than an eighth of that.
+   * Which records have an order among them. `partition` (default): all of a partition. `key`: those of a partition with
+   * the same key; a slow or failing record holds up only its key, and records without a key have no order. `none`:
+   * nothing has.
    */
-  groupCommit?: { maxRecords?: number; maxMillis?: number } | false;
+  ordering?: Ordering;
+  /**
+   * Bounds of a transaction that records share; `false` = one record each. Default 64 records and 10 ms, which
+   * stretch up to 100 ms while commits take longer than an eighth of that. `concurrent` runs handlers of different keys
+   * at once on the one connection of their group; for orderings `key` and `none`. Default false.
+   */
+  groupCommit?: { maxRecords?: number; maxMillis?: number; concurrent?: boolean } | false;
   /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter, no deadline. */
   retry?: Partial<RetryPolicy>;
   /**

@@ -1,5 +1,6 @@
 import type { EngineOptions, GroupBounds } from '../consumption/engine-context.js';
 import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
+import type { Ordering } from '../consumption/sequences.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
@@ -17,6 +18,7 @@ const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'groupCommit',
   'handlerTimeout',
   'onExhausted',
+  'ordering',
   'parser',
   'postfixId',
   'producer',
@@ -43,6 +45,8 @@ const GROUP_MILLIS = 10;
 const STRETCHED_GROUP_MILLIS = 100;
 const MAX_HELD_RECORDS = 2_000;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;
+/** Some 100 bytes each, and what a crash reads again while one key is stuck. */
+const MAX_UNCOMMITTED = 100_000;
 
 /** Options of one side, copied, defaulted and checked. Nothing reads the user's object afterwards. */
 export interface ResolvedOptions {
@@ -127,9 +131,11 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
   const interval = given.run?.autoCommitInterval;
   const threshold = given.run?.autoCommitThreshold;
   const timeout = given.handlerTimeout;
+  const ordering = oneOf('ordering', given.ordering ?? 'partition', ['partition', 'key', 'none'] as const);
   return {
     concurrency: wholeNumber('concurrency', concurrency, 1, 1_000),
-    groupCommit: resolveGroup(given.groupCommit),
+    ordering,
+    groupCommit: resolveGroup(given.groupCommit, ordering),
     retry: resolveRetry(given.retry ?? {}),
     onExhausted:
       given.onExhausted === undefined
@@ -143,17 +149,27 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
     commitThreshold: threshold == null ? Infinity : wholeNumber('run.autoCommitThreshold', threshold, 1),
     maxHeldRecords: MAX_HELD_RECORDS,
     maxHeldBytes: MAX_HELD_BYTES,
+    maxUncommitted: MAX_UNCOMMITTED,
   };
 }
 
-function resolveGroup(given: KafkaTransportOptions['groupCommit']): GroupBounds {
+function resolveGroup(given: KafkaTransportOptions['groupCommit'], ordering: Ordering): GroupBounds {
   const group = given === false ? { maxRecords: 1 } : (given ?? {});
-  onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis']);
+  onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis', 'concurrent']);
   const maxMillis = numberAtLeast('groupCommit.maxMillis', group.maxMillis ?? GROUP_MILLIS, 0);
+  const concurrent = flag('groupCommit.concurrent', group.concurrent ?? false);
+  if (concurrent && ordering === 'partition') {
+    throw new InvalidOptionError(
+      'groupCommit.concurrent',
+      "is true, but under ordering 'partition' the records of a group run one after the other. Set ordering to 'key' (or " +
+        "'none'), or remove it",
+    );
+  }
   return {
     maxRecords: wholeNumber('groupCommit.maxRecords', group.maxRecords ?? 64, 1, 10_000),
     maxMillis,
     stretchedMillis: group.maxMillis === undefined ? STRETCHED_GROUP_MILLIS : maxMillis,
+    concurrent,
   };
 }
 

@@ -219,7 +219,7 @@ describe('the tables of the README', () => {
     expect([...listed].sort()).toEqual([...known].sort());
     for (const name of listed)
       expect(() => kafkaServer({ [name]: undefined } as KafkaTransportOptions)).not.toThrow();
-    expect(() => kafkaServer({ ordering: 'key' } as KafkaTransportOptions)).toThrow(InvalidOptionError);
+    expect(() => kafkaServer({ order: 'key' } as KafkaTransportOptions)).toThrow(InvalidOptionError);
   });
 
   it('tell the defaults of numbers as they are', () => {

@@ -20,7 +20,7 @@ const PATCHES = {
   'offset-before-commit': [
     {
       file: 'consumption/partition-processor.js',
-      text: 'this.tracker.add(record.offset, routes.length);',
+      text: 'this.tracker.add(record.offset, 1);',
       by: 'this.tracker.add(record.offset, 0);',
     },
   ],
@@ -45,8 +45,13 @@ const PATCHES = {
   'no-fence': [
     {
       file: 'postgres/statements.js',
-      text: 'partition = $3::int and epoch = $4::bigint`;',
-      by: 'partition = $3::int and $4::bigint is not null`;',
+      text: 'where ${position} and epoch = $4::bigint`;',
+      by: 'where ${position} and $4::bigint is not null`;',
+    },
+    {
+      file: 'postgres/statements.js',
+      text: 'and epoch = $4::bigint and $5::bigint is null`;',
+      by: 'and $4::bigint is not null and $5::bigint is null`;',
     },
     {
       file: 'testing/in-memory-transaction.js',

@@ -79,6 +79,7 @@ export function conclusionOf(
 ): Conclusion {
   return {
     fence,
+    isShared: false,
     execution,
     state: 'failed',
     attempts: 3,

@@ -6,6 +6,7 @@ import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
+import { describeSharing } from './ledger-sharing.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
 import { describeTakeovers } from './ledger-takeovers.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
@@ -32,6 +33,7 @@ export function describeLedgerContract(
     };
     describeTransactions(runner, current);
     describeFences(runner, current);
+    describeSharing(runner, current);
     describeOutbox(runner, current);
     describeConclusions(runner, current);
     describeReader(runner, current);

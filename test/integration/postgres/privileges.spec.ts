@@ -85,6 +85,7 @@ describe('privileges', () => {
     });
     const conclusion = {
       fence,
+      isShared: false,
       attempts: 1,
       error: { name: 'Error', message: 'no' },
       reply: Buffer.from('no'),

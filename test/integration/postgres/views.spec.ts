@@ -80,6 +80,7 @@ describe('the views for readers', () => {
     ];
     await ledger.conclude({
       fence,
+      isShared: false,
       execution: claimOf('k', 41),
       state: 'dead',
       attempts: 10,

@@ -128,6 +128,10 @@ export class ScriptedResource implements GroupResource {
     return this.world.afterCommit;
   }
 
+  doneBelow(offset: bigint): void {
+    this.world.doneBelow.push(offset);
+  }
+
   async rollback(): Promise<void> {
     this.rolledBack = true;
     await this.world.beforeRollback();
@@ -161,6 +165,8 @@ export class ScriptedEngine {
   /** Offsets of each group that committed. */
   readonly groups: bigint[][] = [];
   readonly endings: string[] = [];
+  /** What resources were told of the offset that the broker has. */
+  readonly doneBelow: bigint[] = [];
   readonly resources: ScriptedResource[] = [];
   readonly published: string[] = [];
   beforeCommit: (attempts: readonly Attempt[]) => Promise<void> = () => Promise.resolve();
@@ -197,7 +203,8 @@ export class ScriptedEngine {
       {
         options: {
           concurrency: 8,
-          groupCommit: { maxRecords: 64, maxMillis: 10_000, stretchedMillis: 10_000 },
+          ordering: 'partition',
+          groupCommit: bounds(64, 10_000),
           retry: { attempts: 3, initial: 1, factor: 1, max: 1, jitter: false },
           onExhausted: undefined,
           handlerTimeout: undefined,
@@ -208,6 +215,7 @@ export class ScriptedEngine {
           commitThreshold: Infinity,
           maxHeldRecords: 2_000,
           maxHeldBytes: 8_000_000,
+          maxUncommitted: 100_000,
           ...options,
         },
         clock,
@@ -263,8 +271,8 @@ export function classify(error: unknown): FailureClass {
   return isInfrastructureError(error) ? 'infrastructure' : 'retryable';
 }
 
-export function bounds(maxRecords: number, maxMillis: number): GroupBounds {
-  return { maxRecords, maxMillis, stretchedMillis: maxMillis };
+export function bounds(maxRecords: number, maxMillis: number, concurrent = false): GroupBounds {
+  return { maxRecords, maxMillis, stretchedMillis: maxMillis, concurrent };
 }
 
 /** Records of a partition, from `first` on. */

@@ -51,6 +51,7 @@ export class ExecutionWorld {
     return {
       lane: laneOf(handler, partition),
       holder: this.holder,
+      isShared: false,
       records,
       kind: () => 'event',
       keyOf: (record) => recordKey(record, TOPIC_ID, 'idempotency-key'),

@@ -35,7 +35,7 @@ describe('FenceRegistry', () => {
   it('asks the ledger anew for what it was told to forget', async () => {
     const first = await world.fences.take(lane, world.holder);
     world.fences.advance(first, 7n);
-    world.fences.forget(lane);
+    world.fences.forget(await world.fences.take(lane, world.holder));
     const again = await world.fences.take(lane, world.holder);
     expect(again.nextOffset).toBe(0n);
     expect(again.epoch).toBeGreaterThan(first.epoch);

@@ -1,0 +1,162 @@
+import type { AssignedPartition } from '../driver/driver.js';
+import { describeError } from '../errors/describe-error.js';
+import { partitionName } from '../messages/record.js';
+import { sleep } from '../runtime/clock.js';
+import type { Attempt } from './attempt.js';
+import { decide, type FailureClass } from './decision.js';
+import type { DeliveryEvents } from './delivery-events.js';
+import type { EngineContext } from './engine-context.js';
+import type { GroupFailure } from './group-run.js';
+import type { Ending } from './group.js';
+import { retryAfter } from './retry-after.js';
+import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import type { Settlements } from './settlements.js';
+
+/** How long the work on a partition goes on. */
+export interface PartitionLife {
+  readonly isRunning: boolean;
+  /** Ends waits when it is over. */
+  readonly signal: AbortSignal;
+  /** The partition is somebody else's. */
+  lose(): void;
+}
+
+/** Sees to what follows a failure, until the deliveries that it undid may run again or are settled. */
+export class FailureHandling {
+  private confirming: Promise<boolean | undefined> | undefined;
+
+  constructor(
+    private readonly partition: AssignedPartition,
+    private readonly context: EngineContext,
+    private readonly settlements: Settlements,
+    private readonly events: DeliveryEvents,
+    private readonly life: PartitionLife,
+  ) {}
+
+  /**
+   * After a failure that is nobody's fault: nothing is counted.
+   *
+   * @param round 1 for the first in a row.
+   */
+  async interrupted(failure: GroupFailure, failureClass: FailureClass, round: number): Promise<void> {
+    if (failureClass === 'infrastructure') return this.hold(failure, round);
+    if (failureClass === 'fenced') return this.confirmMembership(round);
+    for (const delivery of failure.undone) delivery.alone = true;
+    return this.backOff(round);
+  }
+
+  /** Decides about a delivery that failed by itself, and does it. */
+  async conclude(failure: GroupFailure, failureClass: FailureClass): Promise<void> {
+    const { attempt, error } = failure;
+    const { delivery } = attempt;
+    const { clock, log, options } = this.context;
+    delivery.failures++;
+    delivery.firstFailure ??= clock.now();
+    if (failure.swallowed) {
+      return this.end(attempt, {
+        state: delivery.kind === 'request' ? 'failed' : 'skipped',
+        reason: 'filtered',
+        error,
+      });
+    }
+    const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
+    const wanted = retryAfter(error, clock);
+    const decision = decide({
+      failureClass,
+      kind: delivery.kind,
+      failures: delivery.failures,
+      attempts: options.retry.attempts,
+      overdue: (wanted ?? 0) >= left,
+      onExhausted: options.onExhausted,
+      filtered: attempt.filtered,
+      hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
+    });
+    const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
+    const why = describeError(error);
+    const again = decision === 'retry' || decision === 'block';
+    const delay = again
+      ? (wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)))
+      : undefined;
+    this.events.failed(delivery, error, decision, delay);
+    switch (decision) {
+      case 'retry':
+      case 'block': {
+        if (attempt.resource) this.context.counters.retried++;
+        if (delivery.failures === 1) log.warn(`${what}, it is tried again: ${why}`);
+        if (decision === 'block' && delivery.failures === options.retry.attempts) {
+          const held = options.ordering === 'partition' ? 'partition' : 'key';
+          log.error(`${what} ${delivery.failures} times and holds its ${held} until it succeeds: ${why}`);
+        }
+        await attempt.resource?.noteFailure(attempt, error);
+        return this.wait(delay!);
+      }
+      case 'answer':
+        attempt.replies.push(failure.answer ?? this.context.errorReply(error));
+        return this.end(attempt, { state: 'failed', reason: 'answered', error });
+      case 'dead-letter': {
+        const reason = failureClass === 'terminal' ? this.context.reasonOf(error) : 'exhausted';
+        log.error(`${what} ${delivery.failures} times, it is dead (${reason}): ${why}`);
+        return this.end(attempt, { state: 'dead', reason, error });
+      }
+      case 'skip':
+        log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
+        this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
+        return this.settlements.settle(attempt, undefined);
+      case 'hold':
+      case 'refence':
+        throw new Error(`A delivery cannot be concluded by "${decision}"`);
+    }
+  }
+
+  /** Writes the ending down, however long that takes, and lets the delivery go. */
+  private async end(attempt: Attempt, ending: Ending): Promise<void> {
+    for (let round = 1; this.life.isRunning; round++) {
+      try {
+        const after = attempt.resource
+          ? await attempt.resource.conclude(attempt, ending)
+          : await this.context.concludeWithoutResource(attempt, ending);
+        this.events.ended(attempt.delivery, ending);
+        return this.settlements.settle(attempt, after?.());
+      } catch (error) {
+        if (round === 1) {
+          this.context.log.warn(
+            `${partitionName(this.partition)} waits to write an ending down: ${describeError(error)}`,
+          );
+        }
+        if (this.context.classify(error) === 'fenced') await this.confirmMembership(round);
+        else await this.backOff(round);
+      }
+    }
+  }
+
+  /** Waits until what is down is up. Only a shared resource stops the other partitions too. */
+  private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
+    const { resource } = attempt;
+    if (resource) {
+      this.context.gate.close(describeError(error), () => resource.probe());
+      await this.context.gate.opened(this.life.signal);
+      if (round === 1) return;
+      // The resource says that all is well, and still it fails: something else that the handler needs is down.
+    }
+    await this.backOff(round);
+  }
+
+  /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */
+  private async confirmMembership(round: number): Promise<void> {
+    this.confirming ??= this.context
+      .confirmMembership()
+      .catch(() => undefined)
+      .finally(() => (this.confirming = undefined));
+    const member = await this.confirming;
+    if (member === false) this.life.lose();
+    else if (member === undefined || round > 1) await this.backOff(round);
+  }
+
+  private backOff(round: number): Promise<void> {
+    return this.wait(retryDelay(PROBE_BACKOFF, round, this.context.clock));
+  }
+
+  private wait(milliseconds: number): Promise<void> {
+    return sleep(this.context.clock, milliseconds, this.life.signal);
+  }
+}

@@ -1,0 +1,92 @@
+import type { GroupBounds } from './engine-context.js';
+
+/** A group goes on at least until its handlers took so many times as long as its begin and commit. */
+const HANDLERS_PER_GROUP = 10;
+const FIRST_SOLO = 64;
+const LAST_SOLO = 8_192;
+/** Weight of the newest value in a moving average. */
+const WEIGHT = 1 / 4;
+/** Milliseconds that a group waits for a handler, at the least and at the most, while others could go on without it. */
+const LEAST_PATIENCE = 250;
+const MOST_PATIENCE = 30_000;
+
+/** How a group went; times in milliseconds. */
+export interface GroupTimes {
+  /** Handlers that ran, and how many of them one after the other. */
+  readonly runs: number;
+  readonly depth: number;
+  /** Until the first was done, until all were, and what the commit took. */
+  readonly first: number;
+  readonly handlers: number;
+  readonly commit: number;
+  /** More could have been in the group. */
+  readonly couldHoldMore: boolean;
+}
+
+/** How large the groups of a partition are and how long they take, going by those before. */
+export class GroupPace {
+  /** Moving averages in milliseconds: of a handler's run, and of what a group costs besides: its begin and its commit. */
+  private handlerMillis = 0;
+  private groupMillis = 0;
+  /** Groups still to be run one by one after transactions got into each other's way, and how many the next time. */
+  private solo = 0;
+  private nextSolo = FIRST_SOLO;
+  private patienceMillis = LEAST_PATIENCE;
+
+  constructor(private readonly bounds: GroupBounds) {}
+
+  /** Room of the next group: records in all, and of one sequence. Fewer where handlers are slow. */
+  next(): { readonly records: number; readonly each: number } {
+    if (this.solo > 0) {
+      this.solo--;
+      return { records: 1, each: 1 };
+    }
+    const { maxRecords, concurrent } = this.bounds;
+    const oneAfterTheOther = Math.floor(this.limitMillis / Math.max(this.handlerMillis, 0.001));
+    const fitting = Math.max(1, Math.min(maxRecords, oneAfterTheOther));
+    return { records: concurrent ? maxRecords : fitting, each: fitting };
+  }
+
+  /** After how long a group takes no further record. */
+  get limitMillis(): number {
+    const { maxMillis, stretchedMillis } = this.bounds;
+    return Math.max(maxMillis, Math.min(stretchedMillis, this.groupMillis * HANDLERS_PER_GROUP));
+  }
+
+  /** After how long a group goes on without a handler that keeps other sequences waiting. */
+  get patience(): number {
+    return this.patienceMillis;
+  }
+
+  /**
+   * A group deadlocked with another. The longer transactions hold their rows, the likelier that is, and each time costs
+   * Postgres's `deadlock_timeout`: for a while records run one by one, for longer each time.
+   */
+  keepApart(): void {
+    this.solo = this.nextSolo;
+    this.nextSolo = Math.min(this.nextSolo * 2, LAST_SOLO);
+  }
+
+  /**
+   * A group went on without some of its handlers. Where handlers take so long by nature, most of the work would be done
+   * for nothing: the next group waits twice as long.
+   */
+  lostPatience(): void {
+    this.patienceMillis = Math.min(this.patienceMillis * 2, MOST_PATIENCE);
+  }
+
+  note({ runs, depth, first, handlers, commit, couldHoldMore }: GroupTimes): void {
+    const alike = depth === runs;
+    // The first run holds the beginning of the transaction too: it says little where there are others.
+    const sample = alike && runs > 1 ? (handlers - first) / (runs - 1) : handlers / Math.max(depth, 1);
+    // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
+    const tells = couldHoldMore || sample < this.handlerMillis;
+    if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
+    if (runs > 1) {
+      const overhead = Math.max(0, first - sample) + commit;
+      this.groupMillis += (overhead - this.groupMillis) * WEIGHT;
+    }
+    const lasting = Math.max(LEAST_PATIENCE, handlers * 4);
+    if (lasting < this.patienceMillis) this.patienceMillis += (lasting - this.patienceMillis) * (WEIGHT / 16);
+  }
+}
