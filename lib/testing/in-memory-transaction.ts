@@ -189,8 +189,8 @@ export class InMemoryTransaction implements LedgerTransaction {
 
   private async lock(name: string, mode: LockMode = 'exclusive'): Promise<void> {
     await this.host.store.locks.acquire(name, this, mode);
-    if (!this.lost) return;
-    // Broken while it waited, and granted by another's end in the same moment.
+    if (!this.ended()) return;
+    // Broken or rolled back while it waited, and granted by another's end in the same moment.
     this.host.store.locks.releaseAll(this);
     throw unreachable();
   }
@@ -319,6 +319,7 @@ export class InMemoryTransaction implements LedgerTransaction {
         this.lost = true;
         throw unreachable();
       }
+      if (this.ended()) throw unreachable();
       if (this.aborted) throw new TransactionAbortedError();
       const result = await work();
       await this.host.turn();

@@ -28,17 +28,18 @@ const PATCHES = {
   'dedupe-before-handler': [
     {
       file: 'execution/execution-group.js',
-      text: 'const verdicts = await this.transaction.claim({ fence, advanceTo, executions });',
+      text: 'claim: (claim) => this.transaction.claim(claim),',
       by:
-        'const early = this.ledger.transaction();' +
-        ' const verdicts = await early.claim({ fence, advanceTo, executions });' +
+        'claim: async (claim) => {' +
+        ' const early = this.ledger.transaction();' +
+        ' const verdicts = await early.claim(claim);' +
         ' await early.commit({ releases: [], replies: [], outbox: [] });' +
-        ' this.begun ??= this.transaction.begin(); await this.begun;',
+        ' this.begun ??= this.transaction.begin(); await this.begun; return verdicts; },',
     },
     {
       file: 'execution/execution-group.js',
-      text: 'releases: moved.flatMap(({ release }) => release ?? []),',
-      by: 'releases: [],',
+      text: '.filter(({ isComplete }) => !isComplete)',
+      by: '.filter(() => false)',
     },
   ],
   /** Whoever once held a lane may move its fence. */

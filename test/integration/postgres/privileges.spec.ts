@@ -148,7 +148,7 @@ describe('privileges', () => {
     expect(await ledger.claims.claim(held, [a], 60_000)).toEqual(['resumed']);
     expect(await ledger.reader.inWork(scope, 10)).toHaveLength(2);
     await ledger.claims.release(held.token, [a.key, b.key]);
-    const ending = { fence, attempts: 1, error: null, reply: null, outbox: null, deadLetter: null };
+    const ending = { fence, isShared: false, attempts: 1, error: null, reply: null, outbox: null, deadLetter: null };
     await ledger.conclude({ ...ending, execution: a, state: 'failed' });
     await ledger.claims.reclaim(held, a, 60_000);
     const completed = [{ execution: a, reply: undefined, outbox: [] }];

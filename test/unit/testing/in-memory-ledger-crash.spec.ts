@@ -6,7 +6,7 @@ import { SeededClock } from '../../support/seeded-clock.js';
 const SCOPE = { group: 'group', handler: 'handler' };
 const NOTHING = { releases: [], replies: [], outbox: [] };
 
-describe('InMemoryLedger, when the process of one ledger dies', () => {
+describe('InMemoryLedger, when a transaction ends in the middle of something', () => {
   const clock = new SeededClock(1);
   const store = new InMemoryLedgerStore();
   const topicId = clock.uuid();
@@ -28,7 +28,7 @@ describe('InMemoryLedger, when the process of one ledger dies', () => {
     return { transaction, claimed: transaction.claim({ fence, advanceTo: 1n, executions }) };
   }
 
-  it('frees the locks of a transaction that was about to commit', async () => {
+  it('frees the locks of one that was about to commit when its process died', async () => {
     const [dying, other] = [await opened(), await opened()];
     const { transaction, claimed } = claim(dying, await fenceOf(dying, 0), 'a');
     await clock.settle(claimed);
@@ -37,7 +37,7 @@ describe('InMemoryLedger, when the process of one ledger dies', () => {
     expect(await clock.settle(claim(other, await fenceOf(other, 1), 'a').claimed)).toEqual(['claimed']);
   });
 
-  it('claims nothing more for a transaction that waited for another of its own', async () => {
+  it('claims nothing more for one that waited for another of its process when that died', async () => {
     const [dying, other] = [await opened(), await opened()];
     const holding = claim(dying, await fenceOf(dying, 2), 'b');
     await clock.settle(holding.claimed);
@@ -47,5 +47,16 @@ describe('InMemoryLedger, when the process of one ledger dies', () => {
     dying.crash();
     await expect(waiting.claimed).rejects.toMatchObject({ code: 'KT_LEDGER_UNREACHABLE' });
     expect(await clock.settle(claim(other, await fenceOf(other, 4), 'c').claimed)).toEqual(['claimed']);
+  });
+
+  it('claims nothing more for one that is rolled back before its claim arrives', async () => {
+    const [one, other] = [await opened(), await opened()];
+    const { transaction, claimed } = claim(one, await fenceOf(one, 5), 'd');
+    claimed.catch(() => undefined);
+    // On its way, and not there: the clock has not been stepped.
+    await new Promise((resolve) => setImmediate(resolve));
+    await clock.settle(transaction.rollback());
+    await expect(clock.settle(claimed)).rejects.toMatchObject({ code: 'KT_LEDGER_UNREACHABLE' });
+    expect(await clock.settle(claim(other, await fenceOf(other, 6), 'd').claimed)).toEqual(['claimed']);
   });
 });
