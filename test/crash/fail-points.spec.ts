@@ -76,7 +76,7 @@ async function killThere(world: CrashWorld, place: Place): Promise<void> {
 }
 
 async function loseAnswers(setting: Setting): Promise<void> {
-  const cutter = new CommitCutter(setting.databaseUrl, 4);
+  const cutter = new CommitCutter(setting.databaseUrl, 4, 16);
   try {
     const world = await setting.world({ serviceDatabaseUrl: await cutter.start() });
     // One counted failure would be the end of a record.
