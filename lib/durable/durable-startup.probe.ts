@@ -9,6 +9,9 @@ import { TRANSPORT_METADATA } from './handler-names.js';
 /** Makes a server's start wait for the ledger, and refuses one that would run handlers without durability. */
 @Injectable()
 export class DurableStartupProbe {
+  /** Transactions that each server of the application may have open at once. */
+  private readonly reserved = new Map<object, number>();
+
   constructor(@Inject(LEDGER) private readonly ledger: Ledger) {}
 
   isCalled(context: ExecutionContext): boolean {
@@ -21,7 +24,8 @@ export class DurableStartupProbe {
     try {
       check(probe);
       await this.ledger.open();
-      this.ledger.reserve(probe.concurrency);
+      this.reserved.set(probe.server, probe.concurrency);
+      this.ledger.reserve([...this.reserved.values()].reduce((sum, each) => sum + each, 0));
     } catch (error) {
       probe.refusal = error as Error;
     }

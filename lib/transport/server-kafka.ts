@@ -276,7 +276,7 @@ export class ServerKafka
     for (const probe of this.probes) {
       await runStartupProbe(
         probe,
-        { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
+        { server: this, concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
         this.logger,
       );
     }

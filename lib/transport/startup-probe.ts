@@ -12,6 +12,8 @@ export const STARTUP_PROBE = Symbol.for('nestjs-durable-kafka.startup-probe');
 
 /** What a probe is called with, as its data. */
 export interface StartupProbeCall {
+  /** Who starts; the same one each time that it listens. */
+  readonly server: object;
   /** Partitions that the server works on at once. */
   readonly concurrency: number;
   /** The user wrote `run.autoCommit: true`. */
