@@ -16,13 +16,29 @@ export interface KafkaDriver {
   /** For log lines: `kafkajs`, `in-memory`. */
   readonly name: string;
   createConsumer(options: DriverConsumerOptions): DriverConsumer;
+  createReader(options: DriverReaderOptions): DriverReader;
   createProducer(options?: DriverProducerOptions): DriverProducer;
   createAdmin(): DriverAdmin;
   /** The client object behind the driver, handed to users by `unwrap()`. */
   readonly native: unknown;
 }
 
-export interface DriverConsumerOptions {
+/** How partitions are read, in a group or outside of any. */
+export interface DriverReadOptions {
+  /** Longest wait of one fetch for new records, ms. Default 5 000. Never delays a resume, a seek or a stop. */
+  readonly maxWaitTime?: number | undefined;
+  readonly minBytes?: number | undefined;
+  readonly maxBytes?: number | undefined;
+  readonly maxBytesPerPartition?: number | undefined;
+  /** Milliseconds between metadata refreshes (new partitions, new topics for patterns). Default 300 000. */
+  readonly metadataMaxAge?: number | undefined;
+  readonly readUncommitted?: boolean | undefined;
+  readonly rackId?: string | undefined;
+  /** The driver's own consumer options as the user wrote them, for what has no name here. */
+  readonly native?: unknown;
+}
+
+export interface DriverConsumerOptions extends DriverReadOptions {
   readonly groupId: string;
   /** Names must exist when `start` is called; patterns are matched again at every metadata refresh. */
   readonly topics: readonly (string | RegExp)[];
@@ -34,19 +50,8 @@ export interface DriverConsumerOptions {
   readonly rebalanceTimeout?: number | undefined;
   /** Milliseconds between heartbeats. Default 3 000. */
   readonly heartbeatInterval?: number | undefined;
-  /** Longest wait of one fetch for new records, ms. Default 5 000. Never delays a resume, a seek or a stop. */
-  readonly maxWaitTime?: number | undefined;
-  readonly minBytes?: number | undefined;
-  readonly maxBytes?: number | undefined;
-  readonly maxBytesPerPartition?: number | undefined;
-  /** Milliseconds between metadata refreshes (new partitions, new topics for patterns). Default 300 000. */
-  readonly metadataMaxAge?: number | undefined;
-  readonly readUncommitted?: boolean | undefined;
-  readonly rackId?: string | undefined;
   /** Preferred first. Default: round robin. */
   readonly assigners?: readonly GroupAssigner[] | undefined;
-  /** The driver's own consumer options as the user wrote them, for what has no name here. */
-  readonly native?: unknown;
 }
 
 /** What a group's leader needs in order to hand out partitions, and each member in order to describe itself. */
@@ -152,6 +157,33 @@ export interface DriverConsumer {
   readonly membership: GroupMembership | undefined;
   /** What `KafkaContext.getConsumer()` returns: an object with the shape of the driver's own consumer. */
   readonly native: unknown;
+}
+
+export interface DriverReaderOptions extends DriverReadOptions {
+  /** Of the partitions to be read. They must exist when `start` is called. */
+  readonly topics: readonly string[];
+}
+
+/** As those of a consumer; `rebalanceId` means nothing. */
+export type ReaderListener = Pick<ConsumerListener, 'onRecords' | 'onStatus' | 'onOffsetOutOfRange'>;
+
+/** Reads the partitions that it is told to, outside any group: no rebalance interrupts it, and nothing is committed. */
+export interface DriverReader {
+  /**
+   * Connects. Rejects, with nothing left open, as `DriverConsumer.start` does; afterwards it heals itself. Nothing is read
+   * before `read`.
+   */
+  start(listener: ReaderListener): Promise<void>;
+  /** Ends all reading and disconnects. Idempotent; tolerates never-started. */
+  stop(): Promise<void>;
+  /**
+   * Reads a partition from its present end on, and resolves when that is known: whatever is produced afterwards is
+   * handed over. One that is read already goes on as it is. A topic that is deleted and made anew is read from its first
+   * record. Tries for as long as no broker can tell the end; rejects with `ConnectionClosedError` after `stop`.
+   */
+  read(partition: TopicPartition): Promise<void>;
+  /** Hands nothing of it over any more. One that is not read is fine. */
+  drop(partition: TopicPartition): void;
 }
 
 export interface GroupMembership {

@@ -1,35 +1,18 @@
-import { Controller, Inject, Injectable, type ExecutionContext, type Type } from '@nestjs/common';
+import { Controller, type ExecutionContext, type Type } from '@nestjs/common';
 import { EventPattern, Payload, Transport } from '@nestjs/microservices';
 import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
 import type { Ledger } from '../execution/ledger.js';
-import { STARTUP_PROBE, type StartupProbeCall } from '../transport/startup-probe.js';
-import { LEDGER } from './durable.options.js';
+import { STARTUP_PROBE, type StartupFacts, type StartupProbeCall } from '../transport/startup-probe.js';
 import { TRANSPORT_METADATA } from './handler-names.js';
 
-/** Makes a server's start wait for the ledger, and refuses one that would run handlers without durability. */
-@Injectable()
-export class DurableStartupProbe {
-  /** Transactions that each server of the application may have open at once. */
-  private readonly reserved = new Map<object, number>();
+/** Finds out whether the interceptor is in the way of a server's handlers, as it should be. */
+export function isProbeCall(context: ExecutionContext): boolean {
+  return isProbeController(context.getClass());
+}
 
-  constructor(@Inject(LEDGER) private readonly ledger: Ledger) {}
-
-  isCalled(context: ExecutionContext): boolean {
-    return isProbeController(context.getClass());
-  }
-
-  /** The interceptor is in the way of this server's handlers, as it should be. */
-  async reached(call: unknown): Promise<void> {
-    const probe = call as StartupProbeCall;
-    try {
-      check(probe);
-      await this.ledger.open();
-      this.reserved.set(probe.server, probe.concurrency);
-      this.ledger.reserve([...this.reserved.values()].reduce((sum, each) => sum + each, 0));
-    } catch (error) {
-      probe.refusal = error as Error;
-    }
-  }
+/** To be called by the interceptor where it meets the probe. */
+export function answerProbe(call: unknown): void {
+  (call as StartupProbeCall).reached = true;
 }
 
 /** What all probe controllers have in common. */
@@ -69,7 +52,17 @@ export function createProbeController(): Type<ProbeController> {
   return DurableProbeController;
 }
 
-function check({ insistsOnAutoCommit, manualCommit }: StartupProbeCall): void {
+/**
+ * Makes a server's start wait for the ledger, and refuses one whose options contradict durable handlers.
+ * @throws InvalidOptionError
+ */
+export async function prepareLedger(ledger: Ledger, facts: StartupFacts): Promise<void> {
+  expectOwnOffsets(facts);
+  await ledger.open();
+  ledger.reserve(facts.concurrency);
+}
+
+function expectOwnOffsets({ insistsOnAutoCommit, manualCommit }: StartupFacts): void {
   if (insistsOnAutoCommit) {
     throw new InvalidOptionError(
       'run.autoCommit',

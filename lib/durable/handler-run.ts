@@ -4,16 +4,17 @@ import { WrongCallOrderError } from '../errors/errors.js';
 import { NestedTransactions } from '../postgres/nested-transactions.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import type { Clock } from '../runtime/clock.js';
+import type { StepOptions } from './step.options.js';
 
 interface Run {
-  /** The client of the transaction. */
+  /** The client of the transaction; `undefined` where none is open, in claim mode. */
   readonly client: unknown;
   /** What `emit` was called with. */
   readonly outbox: OutboxRecord[];
   /** It has not returned yet. */
   open: boolean;
   /** What `DurablePool` does within the transaction; made when it is first used. */
-  nested?: NestedTransactions;
+  nested?: NestedTransactions | undefined;
 }
 
 /** What `DurableExecution` gives a handler while it runs. */
@@ -21,8 +22,29 @@ export interface HandlerRun extends Run {
   readonly kind: 'handler';
   /** The idempotency key, as people write it. */
   readonly key: string;
-  /** 1 for the first run in this process. */
+  /** 1 for the first run, plus the failures so far. */
   readonly attempt: number;
+  readonly steps: RunSteps;
+  /** What a step's own function sees: it is inside of one. */
+  readonly within?: 'step' | 'transaction' | undefined;
+}
+
+/** What a handler asks of its steps. */
+export interface StepCall {
+  readonly kind: 'step' | 'transaction';
+  readonly name: string;
+  readonly fn: (client: unknown, signal: AbortSignal) => unknown;
+  readonly options: StepOptions;
+}
+
+export interface RunSteps {
+  /** See `DurableExecution.step` and `.transaction`. */
+  run(run: HandlerRun, call: StepCall): Promise<unknown>;
+  /**
+   * Called when the handler has returned.
+   * @throws WrongCallOrderError, NonDeterministicStepError
+   */
+  expectEnded(): void;
 }
 
 /** What it gives to a function within `DurableLedger.transaction`. */
@@ -35,11 +57,15 @@ export type DurableRun = HandlerRun | TransactionRun;
 /** Follows a run through its promises. */
 export const durableRuns = new AsyncLocalStorage<DurableRun>();
 
-/** The nested transactions of the run that the caller belongs to; `ended` if it outlived its run. */
-export function currentNested(clock: Clock): NestedTransactions | 'ended' | undefined {
+/**
+ * The nested transactions of the run that the caller belongs to; `ended` if it outlived its run, `none` if no transaction
+ * is open in it.
+ */
+export function currentNested(clock: Clock): NestedTransactions | 'ended' | 'none' | undefined {
   const run = durableRuns.getStore();
   if (run === undefined) return undefined;
   if (!run.open) return 'ended';
+  if (run.client === undefined) return 'none';
   return (run.nested ??= new NestedTransactions(run.client as TransactionClient, clock, () => !run.open));
 }
 

@@ -186,3 +186,60 @@ export class OutsideHandlerError extends KafkaTransportError {
     );
   }
 }
+
+/** A handler in claim mode asked for the message's transaction: there is none while it runs. */
+export class NoTransactionError extends KafkaTransportError {
+  constructor(member: string) {
+    super(
+      'KT_NO_TRANSACTION',
+      `${member} was used where no transaction is open: in a handler in claim mode. Write in ` +
+        'durable.transaction(name, fn), whose writes commit with the record that they happened.',
+    );
+  }
+}
+
+/** The execution is in work elsewhere, under a claim whose lease is not over: this one waits for how it ends. */
+export class ExecutionInWorkError extends KafkaTransportError {
+  constructor(message: string) {
+    super('KT_IN_WORK', message, { retryable: true });
+  }
+}
+
+/** Somebody else may have taken the execution over: the lease of its claim was not renewed in time. Nothing was stored. */
+export class LeaseLostError extends KafkaTransportError {
+  constructor(message: string, facts: KafkaTransportErrorFacts = {}) {
+    super('KT_LEASE_LOST', message, { retryable: true, ...facts });
+  }
+}
+
+/** A handler that runs again asked for another step than the one that is recorded at that place. */
+export class NonDeterministicStepError extends KafkaTransportError {
+  constructor(position: number, recorded: string, asked: string) {
+    super(
+      'KT_STEP_ORDER',
+      `Step ${position + 1} of this execution is recorded as "${recorded}", and the handler asked for "${asked}" there. ` +
+        'A handler must go through the same steps in the same order at every run: what it decides by (time, randomness, ' +
+        'data that changes) belongs into a step, and handlers that change get a new name.',
+    );
+  }
+}
+
+/** What a step resolved with cannot be stored. The step has run, and would run again at every attempt. */
+export class StepResultError extends KafkaTransportError {
+  constructor(step: string, problem: string, facts: KafkaTransportErrorFacts = {}) {
+    super(
+      'KT_STEP_RESULT',
+      `The result of step "${step}" ${problem}. Return plain data, and of big things what they can be found by.`,
+      facts,
+    );
+  }
+}
+
+/** A step took longer than its `timeout`. */
+export class StepTimeoutError extends KafkaTransportError {
+  constructor(step: string, milliseconds: number) {
+    super('KT_STEP_TIMEOUT', `Step "${step}" did not finish within its timeout (${milliseconds} ms)`, {
+      retryable: true,
+    });
+  }
+}

@@ -26,6 +26,12 @@ export const ERROR_CODES = [
   'KT_TRANSACTION_ABORTED',
   'KT_NOT_DURABLE',
   'KT_OUTSIDE_HANDLER',
+  'KT_NO_TRANSACTION',
+  'KT_IN_WORK',
+  'KT_LEASE_LOST',
+  'KT_STEP_ORDER',
+  'KT_STEP_RESULT',
+  'KT_STEP_TIMEOUT',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

@@ -1,5 +1,6 @@
 import {
   CommitUnknownError,
+  ExecutionInWorkError,
   LedgerUnreachableError,
   TransactionAbortedError,
   WrongCallOrderError,
@@ -17,12 +18,14 @@ import { claimLane } from './claim-lane.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
+import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
-import { createTransactionClient, type TransactionClient } from './transaction-client.js';
+import { stepError, storeSteps } from './step-work.js';
+import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
 
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
@@ -35,7 +38,7 @@ interface ClaimedLane {
 interface Reclaimed {
   readonly scopeId: number;
   readonly key: Buffer;
-  /** The row as it was, to be put back if the claim is released. */
+  /** The row as it was, failed or claimed, to be put back if the claim is released. */
   readonly before: Row;
 }
 
@@ -54,13 +57,7 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
   ) {
-    this.client = createTransactionClient(() =>
-      this.state === 'open' && this.session !== undefined
-        ? this.session
-        : this.state === 'new'
-          ? 'not begun'
-          : 'ended',
-    );
+    this.client = createTransactionClient(this.gate);
   }
 
   get broken(): boolean {
@@ -69,6 +66,10 @@ export class PostgresTransaction implements LedgerTransaction {
 
   begin(): Promise<void> {
     return this.inTurn(() => this.beginNow());
+  }
+
+  nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
+    return nestedPart(this.client, this.gate, work);
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
@@ -180,9 +181,7 @@ export class PostgresTransaction implements LedgerTransaction {
         String(offset),
       ]);
       if (before === undefined) {
-        throw new LedgerUnreachableError(
-          'Another transaction took the failed execution over first; try again',
-        );
+        throw new ExecutionInWorkError('The execution is in work elsewhere, or was taken over first');
       }
       this.reclaimed.set(keyName(scopeId, key), { scopeId, key, before });
     });
@@ -220,10 +219,11 @@ export class PostgresTransaction implements LedgerTransaction {
     for (const release of work.releases) calls.push(...(await this.releaseCalls(release)));
     for (const { scopeId, key } of this.reclaimed.values()) {
       // The failure is history; its error reply must not answer for the new run.
-      calls.push([this.statements.forgetFailure, [scopeId, key]]);
+      calls.push([this.statements.forgetBefore, [scopeId, key]]);
     }
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
+    calls.push(...(await storeSteps(work.steps ?? [], this.statements, this.scopes)));
     return calls;
   }
 
@@ -242,7 +242,7 @@ export class PostgresTransaction implements LedgerTransaction {
       const reclaimed = this.reclaimed.get(name);
       if (reclaimed !== undefined) {
         this.reclaimed.delete(name);
-        calls.push([this.statements.restoreFailed, restoreValues(reclaimed)]);
+        calls.push([this.statements.restore, restoreValues(reclaimed)]);
       } else if (ours.has(name)) {
         toDelete.push(key);
       } else {
@@ -267,12 +267,17 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     const swallowed =
       sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
-    return swallowed ? new TransactionAbortedError() : error;
+    return swallowed ? new TransactionAbortedError() : stepError(error);
   }
 
   private lostMessage(): string {
     return `The connection to Postgres at ${this.pool.target} was lost before COMMIT; nothing was stored`;
   }
+
+  private readonly gate: ClientGate = () => {
+    if (this.state === 'open' && this.session !== undefined) return this.session;
+    return this.state === 'new' ? 'not begun' : 'ended';
+  };
 
   /** In a method of its own: other calls change the state while this one waits. */
   private hasEnded(): boolean {
@@ -289,8 +294,8 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 }
 
-function isEmpty({ releases, replies, outbox }: GroupWork): boolean {
-  return releases.length === 0 && replies.length === 0 && outbox.length === 0;
+function isEmpty({ releases, replies, outbox, steps = [] }: GroupWork): boolean {
+  return releases.length + replies.length + outbox.length + steps.length === 0;
 }
 
 function keyName(scopeId: number, key: Buffer): string {
@@ -298,6 +303,14 @@ function keyName(scopeId: number, key: Buffer): string {
 }
 
 function restoreValues({ scopeId, key, before }: Reclaimed): Parameter[] {
-  const columns = ['fingerprint', 'topic_id', 'partition', 'record_offset', 'attempts', 'finished_at'];
+  const columns = [
+    'state',
+    'fingerprint',
+    'topic_id',
+    'partition',
+    'record_offset',
+    'attempts',
+    'finished_at',
+  ];
   return [scopeId, key, ...columns.map((column) => before[column] ?? null)];
 }

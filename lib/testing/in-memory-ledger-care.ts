@@ -58,16 +58,29 @@ export class InMemoryLedgerCare implements LedgerCare {
     }
   }
 
+  /** The process died: what it held is free. */
+  crash(): void {
+    this.store.locks.releaseAll(this);
+  }
+
   /** Looks at everything at once: memory holds little. */
   async prune(retention: Retention): Promise<PruneResult> {
     await this.reach();
-    const { executions, replies, deadLetters } = this.store;
+    const { executions, replies, deadLetters, steps } = this.store;
     let deleted = 0;
     for (const [name, execution] of executions) {
       if (!this.isOver(execution, retention)) continue;
       executions.delete(name);
       replies.delete(name);
       deadLetters.delete(name);
+      steps.delete(name);
+      deleted++;
+    }
+    for (const [name, { leaseUntil }] of this.store.claims) {
+      if (this.clock.now() - leaseUntil <= Math.max(retention.keys, retention.messageIds)) continue;
+      this.store.claims.delete(name);
+      executions.delete(name);
+      steps.delete(name);
       deleted++;
     }
     for (const [name, { createdAt }] of replies) {
@@ -75,7 +88,17 @@ export class InMemoryLedgerCare implements LedgerCare {
       replies.delete(name);
       deleted++;
     }
+    this.pruneRetries(retention);
     return { deleted, more: false };
+  }
+
+  private pruneRetries({ keys }: Retention): void {
+    for (const [name, noted] of this.store.retries) {
+      const nextOffset = this.store.fences.get(name)?.nextOffset ?? 0n;
+      for (const [offset, { lastFailedAt }] of noted) {
+        if (offset < nextOffset || this.clock.now() - lastFailedAt > keys) noted.delete(offset);
+      }
+    }
   }
 
   private isDue({ lane, createdAt }: StoredOutboxRecord, bounds: SweepBounds): boolean {
@@ -89,6 +112,7 @@ export class InMemoryLedgerCare implements LedgerCare {
 
   private isOver(execution: StoredExecution, { keys, messageIds }: Retention): boolean {
     const { scope, state, key, finishedAt, topicId, partition, offset } = execution;
+    if (state === 'claimed') return false;
     const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
     if (this.clock.now() - finishedAt <= kept) return false;
     if (this.store.locks.holderOf(executionName(scope, key)) !== undefined) return false;

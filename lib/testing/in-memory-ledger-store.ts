@@ -1,12 +1,14 @@
 import type { MemberName } from '../execution/ledger-members.js';
 import type {
   DeadLetterToStore,
+  ExecutionClaim,
   ExecutionState,
   KnownExecution,
   Lane,
   OutboxRecord,
   Scope,
 } from '../execution/ledger.js';
+import type { RecordedStep } from '../execution/step-journal.js';
 import { InMemoryLocks } from './in-memory-locks.js';
 
 export interface StoredExecution extends KnownExecution {
@@ -29,6 +31,20 @@ export interface StoredFence {
   readonly owner: string;
 }
 
+export interface StoredClaim {
+  readonly token: string;
+  readonly instance: string;
+  readonly lane: Lane;
+  readonly key: Buffer;
+  readonly offset: bigint;
+  /** Milliseconds since the epoch. */
+  readonly claimedAt: number;
+  readonly leaseUntil: number;
+  readonly takeovers: number;
+  /** The execution had failed before: a release puts that back. */
+  readonly hadFailed: boolean;
+}
+
 export interface StoredDeadLetter extends DeadLetterToStore {
   readonly lane: Lane;
   readonly executionKey: Buffer;
@@ -49,10 +65,38 @@ export interface StoredReply {
   readonly createdAt: number;
 }
 
+/** Of a record that is tried again; times are milliseconds since the epoch. */
+export interface StoredRetry {
+  readonly failures: number;
+  readonly firstFailedAt: number;
+  readonly lastFailedAt: number;
+  readonly error: { readonly name: string; readonly message: string };
+}
+
 /** A row that a handler wrote through its transaction's client. */
 export interface StoredRow {
   readonly table: string;
   readonly row: unknown;
+}
+
+/** A fence that a commit moved. */
+export interface CommittedFence {
+  readonly lane: Lane;
+  /** Under which the transaction moved it. */
+  readonly epoch: bigint;
+  /** In force at the moment of the commit: the same, or somebody got past the fence. */
+  readonly epochInForce: bigint;
+  readonly nextOffset: bigint;
+}
+
+/** What one transaction made durable, all at once. */
+export interface StoredCommit {
+  /** The ledger that committed. */
+  readonly owner: string;
+  readonly fences: readonly CommittedFence[];
+  readonly executions: readonly StoredExecution[];
+  readonly rows: readonly StoredRow[];
+  readonly outbox: readonly OutboxRecord[];
 }
 
 /**
@@ -64,6 +108,12 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Who holds which execution in state `claimed`. */
+  readonly claims = new Map<string, StoredClaim>();
+  /** By lane and offset. */
+  readonly retries = new Map<string, Map<bigint, StoredRetry>>();
+  /** Per execution, by position. */
+  readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
   readonly outbox = new Map<string, StoredOutboxRecord>();
   /** Append-only. */
@@ -78,6 +128,7 @@ export class InMemoryLedgerStore {
   private lastSeq = 0n;
   private lastEpoch = 0n;
   private readonly onDisconnect = new Set<() => void>();
+  private readonly onCommit = new Set<(commit: StoredCommit) => void>();
   private away = false;
 
   /** `true` between `disconnect` and `reconnect`. */
@@ -100,6 +151,17 @@ export class InMemoryLedgerStore {
     return this.rows.filter((row) => row.table === table).map(({ row }) => row);
   }
 
+  /** Calls back at each commit of handlers' work, and each ending, when it is stored. Returns how to stop that. */
+  whenCommitted(listener: (commit: StoredCommit) => void): () => void {
+    this.onCommit.add(listener);
+    return () => this.onCommit.delete(listener);
+  }
+
+  /** For ledgers: tells the listeners. */
+  committed(commit: StoredCommit): void {
+    for (const listener of [...this.onCommit]) listener(commit);
+  }
+
   /** For ledgers: an epoch that was never used. */
   nextEpoch(): bigint {
     return ++this.lastEpoch;
@@ -108,6 +170,13 @@ export class InMemoryLedgerStore {
   /** For ledgers: writes a record to the outbox. */
   addOutbox(lane: Lane | null, record: OutboxRecord, createdAt: number): void {
     this.outbox.set(record.id, { lane, record, createdAt, seq: ++this.lastSeq });
+  }
+
+  /** For ledgers: writes a step, unless there is one at its position. */
+  addStep(name: string, step: RecordedStep): void {
+    let steps = this.steps.get(name);
+    if (!steps) this.steps.set(name, (steps = new Map()));
+    if (!steps.has(step.position)) steps.set(step.position, { ...step, result: Buffer.from(step.result) });
   }
 
   /** For transactions: to be told when the database goes away. Returns how to stop that. */
@@ -125,6 +194,14 @@ export function laneName({ scope, topicId, partition }: Lane): string {
   return JSON.stringify([scope.group, scope.handler, topicId, partition]);
 }
 
+/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
+export function isLeftTo(lane: Lane, left: Lane): boolean {
+  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
+  return (
+    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
+  );
+}
+
 /** What the port tells of an execution. */
 export function knownExecution({
   state,
@@ -134,4 +211,25 @@ export function knownExecution({
   offset,
 }: StoredExecution): KnownExecution {
   return { state, fingerprint, topicId, partition, offset };
+}
+
+/** What a claim writes, for its transaction to commit. */
+export function completedExecution(
+  lane: Lane,
+  { key, fingerprint, offset }: ExecutionClaim,
+  finishedAt: number,
+): StoredExecution {
+  const { scope, topicId, partition } = lane;
+  return {
+    scope,
+    key: Buffer.from(key),
+    state: 'completed',
+    fingerprint,
+    topicId,
+    partition,
+    offset,
+    attempts: 1,
+    error: null,
+    finishedAt,
+  };
 }

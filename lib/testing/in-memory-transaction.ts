@@ -1,6 +1,8 @@
 import {
   CommitUnknownError,
+  ExecutionInWorkError,
   FencedError,
+  LeaseLostError,
   LedgerUnreachableError,
   TransactionAbortedError,
   WrongCallOrderError,
@@ -15,6 +17,7 @@ import type {
   Release,
 } from '../execution/ledger.js';
 import {
+  completedExecution,
   executionName,
   knownExecution,
   laneName,
@@ -23,6 +26,7 @@ import {
   type StoredFence,
   type StoredRow,
 } from './in-memory-ledger-store.js';
+import { lostMessage } from './in-memory-step-journal.js';
 
 /** What a handler writes with. Rows show up in the store once, and only if, the transaction commits. */
 export interface InMemoryTransactionClient {
@@ -34,6 +38,8 @@ export interface InMemoryTransactionClient {
 /** What a ledger lends its transactions. */
 export interface InMemoryTransactionHost {
   readonly store: InMemoryLedgerStore;
+  /** The ledger's name. */
+  readonly owner: string;
   now(): number;
   /** One way of a message between process and database; lets others go first. */
   turn(): Promise<void>;
@@ -45,15 +51,12 @@ export interface InMemoryTransactionHost {
 const unreachable = () =>
   new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
 
+const endedMessage =
+  "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await every " +
+  'call before the handler returns.';
+
 export class InMemoryTransaction implements LedgerTransaction {
-  readonly client: InMemoryTransactionClient = {
-    insert: (table, row) => this.write({ table, row }),
-    fail: async (error) => {
-      await this.enter();
-      this.aborted = true;
-      throw error;
-    },
-  };
+  readonly client = this.clientFor(() => undefined);
   private state: 'new' | 'open' | 'ended' = 'new';
   private lost = false;
   private aborted = false;
@@ -62,6 +65,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Failed executions that were taken over, as they were. */
   private readonly reclaimed = new Map<string, StoredExecution>();
   private readonly fences = new Map<string, StoredFence>();
+  /** Under which each of them was claimed. */
+  private readonly epochs = new Map<string, bigint>();
   private readonly rows: StoredRow[] = [];
   private readonly forgetDisconnect: () => void;
 
@@ -82,6 +87,27 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  async nested<T>(work: (client: InMemoryTransactionClient) => Promise<T>): Promise<T> {
+    await this.enter();
+    const before = this.rows.length;
+    let over = false;
+    try {
+      const result = await work(
+        this.clientFor(() => {
+          if (over) throw new WrongCallOrderError(endedMessage);
+        }),
+      );
+      over = true;
+      if (this.aborted) throw new TransactionAbortedError();
+      return result;
+    } catch (error) {
+      over = true;
+      this.rows.length = before;
+      this.aborted = false;
+      throw error;
+    }
+  }
+
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
     return this.inTurn(() => this.claimNow(claim));
   }
@@ -93,7 +119,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   async commit(work: GroupWork): Promise<void> {
     if (this.state === 'new') {
       this.end();
-      if (work.releases.length + work.replies.length + work.outbox.length === 0) return;
+      const { releases, replies, outbox, steps = [] } = work;
+      if (releases.length + replies.length + outbox.length + steps.length === 0) return;
       throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
     }
     if (this.lost) throw unreachable();
@@ -104,6 +131,11 @@ export class InMemoryTransaction implements LedgerTransaction {
       await this.host.turn();
       if (this.lost) throw unreachable();
       if (this.aborted) throw new TransactionAbortedError();
+      for (const { scope, key, token } of work.steps ?? []) {
+        const held =
+          token === undefined || this.host.store.claims.get(executionName(scope, key))?.token === token;
+        if (!held) throw new LeaseLostError(lostMessage);
+      }
       for (const release of work.releases) this.release(release);
       const lostAnswer = this.host.takeLostAnswer();
       if (lostAnswer?.stored ?? true) this.apply(work);
@@ -126,7 +158,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   /** Ends the transaction from outside: its connection is gone. */
   break(): void {
     this.lost = true;
-    if (this.state !== 'ended') this.end();
+    // Also if it is about to commit: whoever waits to do so may be dead, and its locks must not outlive it.
+    this.end();
   }
 
   private async claimNow({ fence, advanceTo, executions }: LaneClaim): Promise<ClaimVerdict[]> {
@@ -136,13 +169,14 @@ export class InMemoryTransaction implements LedgerTransaction {
     if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     this.state = 'open';
     return this.guarded(async () => {
-      await this.host.store.locks.acquire(name, this);
+      await this.lock(name);
       const stored = this.host.store.fences.get(name);
       if (stored === undefined || stored.epoch !== fence.epoch) {
         throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
       }
       const nextOffset = advanceTo > stored.nextOffset ? advanceTo : stored.nextOffset;
       this.fences.set(name, { ...stored, nextOffset, previousOffset: stored.nextOffset });
+      this.epochs.set(name, fence.epoch);
       const verdicts = new Map<ExecutionClaim, ClaimVerdict>();
       for (const execution of [...executions].sort((left, right) => left.key.compare(right.key))) {
         verdicts.set(execution, await this.claimKey(fence, execution));
@@ -151,18 +185,26 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  private async lock(name: string): Promise<void> {
+    await this.host.store.locks.acquire(name, this);
+    if (!this.lost) return;
+    // Broken while it waited, and granted by another's end in the same moment.
+    this.host.store.locks.releaseAll(this);
+    throw unreachable();
+  }
+
   private async claimKey({ lane }: Fence, execution: ExecutionClaim): Promise<ClaimVerdict> {
     const { locks, executions } = this.host.store;
     const name = executionName(lane.scope, execution.key);
     const own = this.executions.get(name);
     if (own !== undefined) return knownExecution(own);
-    await locks.acquire(name, this);
+    await this.lock(name);
     const known = executions.get(name);
     if (known !== undefined) {
       locks.release(name, this);
       return knownExecution(known);
     }
-    this.executions.set(name, completed(lane, execution, this.host.now()));
+    this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     return 'claimed';
   }
 
@@ -171,15 +213,15 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError('reclaim() was called outside of its transaction');
     await this.guarded(async () => {
       const name = executionName(lane.scope, execution.key);
-      await this.host.store.locks.acquire(name, this);
+      await this.lock(name);
       const known = this.host.store.executions.get(name);
-      if (known?.state !== 'failed' || this.executions.has(name)) {
-        throw new LedgerUnreachableError(
-          'Another transaction took the failed execution over first; try again',
-        );
+      const claim = this.host.store.claims.get(name);
+      const isFree = claim !== undefined && claim.leaseUntil <= this.host.now();
+      if (!known || (known.state !== 'failed' && !isFree) || this.executions.has(name)) {
+        throw new ExecutionInWorkError('The execution is in work elsewhere, or was taken over first');
       }
       this.reclaimed.set(name, known);
-      this.executions.set(name, completed(lane, execution, this.host.now()));
+      this.executions.set(name, completedExecution(lane, execution, this.host.now()));
     });
   }
 
@@ -202,17 +244,49 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
-  private apply({ replies, outbox }: GroupWork): void {
-    const { store } = this.host;
+  private apply({ replies, outbox, steps = [] }: GroupWork): void {
+    const { store, owner } = this.host;
+    const fences = [...this.fences].map(([name, { lane, nextOffset }]) => ({
+      lane,
+      epoch: this.epochs.get(name)!,
+      epochInForce: store.fences.get(name)!.epoch,
+      nextOffset,
+    }));
     for (const [name, fence] of this.fences) store.fences.set(name, fence);
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
-    for (const name of this.reclaimed.keys()) store.replies.delete(name);
+    for (const name of this.reclaimed.keys()) {
+      store.replies.delete(name);
+      store.claims.delete(name);
+    }
     for (const { scope, key, body } of replies) {
       store.replies.set(executionName(scope, key), { body: Buffer.from(body), createdAt: this.host.now() });
     }
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
+    for (const { scope, key, step } of steps) store.addStep(executionName(scope, key), step);
     store.rows.push(...this.rows);
+    store.committed({
+      owner,
+      fences,
+      executions: [...this.executions.values()],
+      rows: this.rows,
+      outbox: outbox.map(({ record }) => record),
+    });
+  }
+
+  private clientFor(check: () => void): InMemoryTransactionClient {
+    return {
+      insert: async (table, row) => {
+        check();
+        await this.write({ table, row });
+      },
+      fail: async (error) => {
+        check();
+        await this.enter();
+        this.aborted = true;
+        throw error;
+      },
+    };
   }
 
   private async write(row: StoredRow): Promise<void> {
@@ -227,10 +301,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError("A transaction's client was used before the first claim");
     }
     if (this.state === 'ended' && !this.lost) {
-      throw new WrongCallOrderError(
-        "A transaction's client was used after the transaction had ended: a promise is floating in the handler. Await " +
-          'every call before the handler returns.',
-      );
+      throw new WrongCallOrderError(endedMessage);
     }
     await this.host.turn();
     if (this.lost) throw unreachable();
@@ -274,24 +345,4 @@ export class InMemoryTransaction implements LedgerTransaction {
     this.host.store.locks.releaseAll(this);
     this.host.ended(this);
   }
-}
-
-function completed(
-  lane: Fence['lane'],
-  { key, fingerprint, offset }: ExecutionClaim,
-  finishedAt: number,
-): StoredExecution {
-  const { scope, topicId, partition } = lane;
-  return {
-    scope,
-    key: Buffer.from(key),
-    state: 'completed',
-    fingerprint,
-    topicId,
-    partition,
-    offset,
-    attempts: 1,
-    error: null,
-    finishedAt,
-  };
 }

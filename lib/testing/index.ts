@@ -12,6 +12,7 @@ export {
   type InMemoryGroup,
   type InMemoryKafkaOptions,
 } from './in-memory-kafka/in-memory-kafka.js';
+export type { InMemoryKafkaProcess } from './in-memory-kafka/in-memory-kafka-process.js';
 export { InMemoryLedger, type InMemoryLedgerOptions } from './in-memory-ledger.js';
-export { InMemoryLedgerStore } from './in-memory-ledger-store.js';
+export { InMemoryLedgerStore, type StoredCommit } from './in-memory-ledger-store.js';
 export type { InMemoryTransactionClient } from './in-memory-transaction.js';

@@ -3,17 +3,21 @@ import { describeError } from '../errors/describe-error.js';
 import { ConnectionClosedError, TopicMissingError, WrongCallOrderError } from '../errors/errors.js';
 import type { Log } from '../runtime/log.js';
 import { clientMessages } from './client.messages.js';
-import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
-import { ReplyConsumer } from './reply-consumer.js';
+import { driverConsumerOptions, driverProducerOptions, driverReadOptions } from './driver-options.js';
+import { ExclusiveReplyPath } from './exclusive-reply-path.js';
+import { ineffectiveOptions } from './ineffective-options.js';
 import { ReplyPartitionAssigner } from './reply-partition-assigner.js';
+import type { ReplyPath } from './reply-path.js';
+import { ReplyReader } from './reply-reader.js';
 import type { ReplyRegistry } from './reply-registry.js';
 import type { ResolvedOptions } from './resolve-options.js';
+import { SharedReplyPath } from './shared-reply-path.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 export interface ClientConnectionSettings {
   readonly options: ResolvedOptions;
   readonly groupId: string;
-  /** Empty: the consumer never joins its group. */
+  /** Empty: no group is joined and nothing read. */
   readonly replyTopics: readonly string[];
   readonly producerOnlyMode: boolean;
   readonly log: Log;
@@ -25,7 +29,9 @@ interface Opened {
   readonly driver: KafkaDriver;
   readonly producer: DriverProducer;
   readonly consumer: DriverConsumer | undefined;
-  readonly replies: ReplyConsumer | undefined;
+  /** Neither without reply topics, nor in `producerOnlyMode`. */
+  readonly replies: ReplyPath | undefined;
+  readonly reader: ReplyReader | undefined;
 }
 
 /**
@@ -70,34 +76,22 @@ export class ClientConnection {
   private async establish(): Promise<Opened> {
     await this.predecessor;
     const { settings } = this;
-    const { options, groupId, replyTopics, producerOnlyMode, log } = settings;
+    const { options, replyTopics, log } = settings;
+    for (const warning of ineffectiveOptions(options.given)) log.warn(warning);
     const driver = await settings.createDriver();
     const producer = driver.createProducer(driverProducerOptions(options));
     producer.onStatus((status) => settings.onStatus(status));
-    const consumer = producerOnlyMode
-      ? undefined
-      : driver.createConsumer({
-          ...driverConsumerOptions(options),
-          groupId,
-          topics: replyTopics,
-          fromBeginning: false,
-          assigners: [new ReplyPartitionAssigner(options.clock)],
-        });
-    const replies =
-      consumer &&
-      new ReplyConsumer(consumer, new Set(replyTopics), this.registry, log, {
-        onStatus: (status) => settings.onStatus(status),
-        countPartitions: (topic) => countPartitions(driver, topic),
-      });
-    const parts: Opened = { driver, producer, consumer, replies };
+    const parts: Opened = { driver, producer, ...this.replyParts(driver) };
     try {
       this.expectOpen();
       await producer.connect();
       this.expectOpen();
-      if (consumer && replies && replyTopics.length > 0) {
+      if (parts.replies && parts.reader && replyTopics.length > 0) {
         if (options.provision) await provisionTopics(driver, replyTopics);
         this.expectOpen();
-        await consumer.start(replies);
+        await parts.reader.start();
+        this.expectOpen();
+        await parts.replies.start();
         this.expectOpen();
       }
     } catch (error) {
@@ -108,6 +102,34 @@ export class ClientConnection {
     return parts;
   }
 
+  private replyParts(driver: KafkaDriver): Pick<Opened, 'consumer' | 'reader' | 'replies'> {
+    const { options, groupId, replyTopics, producerOnlyMode, log, onStatus } = this.settings;
+    if (producerOnlyMode) return { consumer: undefined, reader: undefined, replies: undefined };
+    const topics = new Set(replyTopics);
+    const hooks = {
+      onStatus: (status: string) => onStatus(status),
+      countPartitions: (topic: string) => countPartitions(driver, topic),
+    };
+    const reader = new ReplyReader(
+      driver.createReader({ ...driverReadOptions(options), topics: replyTopics }),
+      this.registry,
+      log,
+      hooks,
+    );
+    if (options.replyPartition === 'shared') {
+      const replies = new SharedReplyPath(topics, reader, options.clock, hooks);
+      return { consumer: undefined, reader, replies };
+    }
+    const consumer = driver.createConsumer({
+      ...driverConsumerOptions(options),
+      groupId,
+      topics: replyTopics,
+      fromBeginning: false,
+      assigners: [new ReplyPartitionAssigner(options.clock)],
+    });
+    return { consumer, reader, replies: new ExclusiveReplyPath(topics, consumer, reader, log, hooks) };
+  }
+
   private async release(): Promise<void> {
     // A driver need not bear a stop in the middle of its start; `expectOpen` ends the attempt at its next step.
     await this.opening?.catch(() => undefined);
@@ -115,9 +137,8 @@ export class ClientConnection {
     this.parts = undefined;
   }
 
-  private async dispose({ consumer, producer, replies }: Opened): Promise<void> {
-    replies?.stopped();
-    for (const end of [() => consumer?.stop(), () => producer.disconnect()]) {
+  private async dispose({ producer, replies, reader }: Opened): Promise<void> {
+    for (const end of [() => replies?.stop(), () => reader?.stop(), () => producer.disconnect()]) {
       try {
         await end();
       } catch (error) {

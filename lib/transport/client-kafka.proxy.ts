@@ -83,11 +83,14 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
     });
   }
 
-  /** The driver's own consumer. @throws WrongCallOrderError before `connect()` and in `producerOnlyMode`. */
+  /**
+   * The driver's own consumer: the member of the group, which reads nothing itself.
+   * @throws WrongCallOrderError before `connect()`, in `producerOnlyMode`, and with `replyPartition: 'shared'`.
+   */
   get consumer(): NativeConsumer {
     const consumer = this.connection?.opened.consumer;
     if (consumer) return consumer.native as NativeConsumer;
-    throw new WrongCallOrderError(clientMessages.noConsumer());
+    throw new WrongCallOrderError(this.noConsumer());
   }
 
   /** The driver's own producer. @throws WrongCallOrderError before `connect()`. */
@@ -158,7 +161,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   /** Stores offsets of reply topics for the group. The client itself never does. */
   async commitOffsets(topicPartitions: CommittedOffsets): Promise<void> {
     const consumer = this.connection?.opened.consumer;
-    if (!consumer) throw new WrongCallOrderError(clientMessages.noConsumer());
+    if (!consumer) throw new WrongCallOrderError(this.noConsumer());
     await consumer.commit(
       topicPartitions.map(({ topic, partition, offset }) => ({ topic, partition, offset: BigInt(offset) })),
     );
@@ -220,20 +223,19 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
 
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
     const correlationId = this.resolved.clock.uuid();
-    let isSent = false;
     try {
       const topic = this.topicOf(packet.pattern);
       const replyTopic = this.getResponsePatternName(topic);
       this.expectSubscribed(topic, replyTopic);
-      const timeoutError = () =>
+      const timeoutError = (isSent: boolean) =>
         isSent
           ? new ReplyTimeoutError(topic, this.resolved.requestTimeout)
           : new ReplyPartitionMissingError(
               clientMessages.unassigned(replyTopic, this.resolved.requestTimeout),
             );
       this.registry.add({ correlationId, topic, replyTopic, callback, timeoutError });
-      this.request(topic, replyTopic, correlationId, packet.data, () => (isSent = true)).catch(
-        (error: unknown) => this.registry.fail(correlationId, error),
+      this.request(topic, replyTopic, correlationId, packet.data).catch((error: unknown) =>
+        this.registry.fail(correlationId, error),
       );
     } catch (err) {
       callback({ err });
@@ -246,20 +248,22 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
     replyTopic: string,
     correlationId: string,
     data: unknown,
-    onSent: () => void,
   ): Promise<void> {
     const { producer, replies } = this.connected();
     const parts = await this.serialize(data, topic);
-    const partition = replies!.partitionOf(replyTopic) ?? (await replies!.waitForPartition(replyTopic));
-    // Timed out, unsubscribed or closed meanwhile: nobody wants the request to be handled any more.
-    if (!this.registry.has(correlationId)) return;
+    let partition: number | undefined;
+    while ((partition = replies!.partitions[replyTopic]) === undefined) {
+      await replies!.waitForPartition(replyTopic);
+    }
+    // Timed out, unsubscribed or closed meanwhile: nobody wants the request to be handled any more. Nothing may come
+    // between the look at the partition and this, or it could be given away unnoticed.
+    if (!this.registry.sending(correlationId, partition)) return;
     const headers: RecordHeader[] = [
       ...parts.headers.filter(([name]) => !REQUEST_HEADERS.has(name)),
       [CORRELATION_ID_HEADER, Buffer.from(correlationId)],
       [REPLY_TOPIC_HEADER, Buffer.from(replyTopic)],
       [REPLY_PARTITION_HEADER, Buffer.from(String(partition))],
     ];
-    onSent();
     await producer.send(this.outgoing(topic, { ...parts, headers }));
   }
 
@@ -294,6 +298,10 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
       onStatus: (status: string) => this._status$.next(status),
     };
     return new ClientConnection(settings, this.registry, this.closing);
+  }
+
+  private noConsumer(): string {
+    return this.resolved.replyPartition === 'shared' ? clientMessages.noGroup() : clientMessages.noConsumer();
   }
 
   private topicOf(pattern: unknown): string {

@@ -1,6 +1,8 @@
 /** What the client's errors say; tests use the same functions. */
 export const clientMessages = {
   noConsumer: () => 'No consumer initialized. Please, call the "connect" method first.',
+  noGroup: () =>
+    `A client with "replyPartition: 'shared'" is in no group: it has no consumer, and no offsets to commit.`,
   noProducer: () => 'No producer initialized. Please, call the "connect" method first.',
   notInitialized: () => 'Not initialized. Please call the "connect" method first.',
   eventsUnsupported: () =>
@@ -28,7 +30,7 @@ export const clientMessages = {
       ? 'all its partitions are'
       : `its ${count} partition${count === 1 ? ' is' : 's are'}`) +
     ` held by other clients of its group. Add partitions to "${replyTopic}", at least one for each running client, or ` +
-    'run fewer clients.',
+    `set "replyPartition: 'shared'" for all of them.`,
   invalidPattern: (pattern: string) =>
     `${pattern} is not the name of a topic. Use a string of 1 to 249 letters, digits, ".", "_" or "-".`,
 };

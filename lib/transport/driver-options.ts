@@ -1,15 +1,11 @@
-import type { DriverConsumerOptions, DriverProducerOptions } from '../driver/driver.js';
+import type { DriverConsumerOptions, DriverProducerOptions, DriverReadOptions } from '../driver/driver.js';
 import type { ResolvedOptions } from './resolve-options.js';
 
 type ConsumerSettings = Omit<DriverConsumerOptions, 'groupId' | 'topics' | 'fromBeginning' | 'assigners'>;
 
-/** Nest's consumer options in the driver's words. */
-export function driverConsumerOptions(resolved: ResolvedOptions): ConsumerSettings {
-  const { consumer } = resolved.given;
+/** Nest's consumer options in the driver's words, as far as they are about reading. */
+export function driverReadOptions({ given: { consumer } }: ResolvedOptions): DriverReadOptions {
   return {
-    sessionTimeout: resolved.sessionTimeout,
-    rebalanceTimeout: resolved.rebalanceTimeout,
-    heartbeatInterval: resolved.heartbeatInterval,
     maxWaitTime: consumer?.maxWaitTimeInMs,
     minBytes: consumer?.minBytes,
     maxBytes: consumer?.maxBytes,
@@ -18,6 +14,16 @@ export function driverConsumerOptions(resolved: ResolvedOptions): ConsumerSettin
     readUncommitted: consumer?.readUncommitted,
     rackId: consumer?.rackId,
     native: consumer,
+  };
+}
+
+/** All of Nest's consumer options in the driver's words. */
+export function driverConsumerOptions(resolved: ResolvedOptions): ConsumerSettings {
+  return {
+    ...driverReadOptions(resolved),
+    sessionTimeout: resolved.sessionTimeout,
+    rebalanceTimeout: resolved.rebalanceTimeout,
+    heartbeatInterval: resolved.heartbeatInterval,
   };
 }
 

@@ -1,6 +1,15 @@
 import { KafkaRetriableException } from '@nestjs/microservices';
 import type { FailureClass } from '../consumption/decision.js';
-import { FencedError, IdempotencyKeyError, KeyReusedError, StaleMemberError } from '../errors/errors.js';
+import {
+  ExecutionInWorkError,
+  FencedError,
+  IdempotencyKeyError,
+  KeyReusedError,
+  LeaseLostError,
+  NonDeterministicStepError,
+  StaleMemberError,
+  StepResultError,
+} from '../errors/errors.js';
 import { isContention, isInfrastructureFailure } from '../errors/infrastructure.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 
@@ -9,6 +18,8 @@ export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof FencedError || error instanceof StaleMemberError) return 'fenced';
   if (error instanceof KafkaTerminalException) return 'terminal';
   if (error instanceof IdempotencyKeyError || error instanceof KeyReusedError) return 'terminal';
+  if (error instanceof NonDeterministicStepError || error instanceof StepResultError) return 'terminal';
+  if (error instanceof ExecutionInWorkError || error instanceof LeaseLostError) return 'contention';
   if (error instanceof KafkaRetriableException) return 'retriable-request';
   if (isContention(error)) return 'contention';
   return isInfrastructureFailure(error) ? 'infrastructure' : 'retryable';
@@ -19,5 +30,7 @@ export function terminalReason(error: unknown): string {
   if (error instanceof KafkaTerminalException) return error.reason;
   if (error instanceof KeyReusedError) return 'key-reused';
   if (error instanceof IdempotencyKeyError) return error.reason;
+  if (error instanceof NonDeterministicStepError) return 'non-deterministic';
+  if (error instanceof StepResultError) return 'step-result';
   return 'terminal';
 }

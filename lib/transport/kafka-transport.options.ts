@@ -20,7 +20,7 @@ export interface KafkaTransportOptions extends NestOptions {
    * stretch up to 100 ms while commits take longer than an eighth of that.
    */
   groupCommit?: { maxRecords?: number; maxMillis?: number } | false;
-  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter. */
+  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter, no deadline. */
   retry?: Partial<RetryPolicy>;
   /**
    * After the last attempt: `dead-letter` gives the record up, `block` tries for ever.
@@ -33,6 +33,12 @@ export interface KafkaTransportOptions extends NestOptions {
   handlerTimeout?: number;
   /** Longest wait of a `send()` for a reply. Default 30 000. */
   requestTimeout?: number;
+  /**
+   * Clients only: whose a partition of a reply topic is. `exclusive`: of one client, as the group agrees; each topic needs
+   * as many partitions as there are clients. `shared`: of any number of clients, which read each other's replies and pass
+   * over them; no group, no rebalance. Default `exclusive`.
+   */
+  replyPartition?: 'exclusive' | 'shared';
   /** How long `close()` lets handlers finish. Default 10 000. */
   shutdownTimeout?: number;
   /** How long an unfinished reply stream holds back the offset of its request. Default 30 000. */

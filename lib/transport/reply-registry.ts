@@ -1,8 +1,9 @@
 import { ReplyTimeoutError } from '../errors/errors.js';
 import { CORRELATION_ID_HEADER } from '../messages/nest-headers.js';
 import { replyIndex, type ReplyPacket } from '../messages/packets.js';
-import { headerValue, type KafkaRecord } from '../messages/record.js';
+import { headerValue, type KafkaRecord, type TopicPartition } from '../messages/record.js';
 import type { Clock, Timer } from '../runtime/clock.js';
+import { deferred, type Deferred } from '../runtime/deferred.js';
 import { isPromise } from '../runtime/is-promise.js';
 import type { Log } from '../runtime/log.js';
 
@@ -16,7 +17,7 @@ export interface RequestEntry {
   /** Called in order: once per value, and for the end or the error, after which it is never called again. */
   readonly callback: (packet: ReplyPacket) => void;
   /** Makes the error of a timeout. Default: `ReplyTimeoutError`. */
-  readonly timeoutError?: (() => Error) | undefined;
+  readonly timeoutError?: ((isSent: boolean) => Error) | undefined;
 }
 
 /** Replies that reached nobody, since the client was made. */
@@ -30,10 +31,18 @@ export interface UnclaimedReplies {
 }
 
 interface Pending extends RequestEntry {
+  /** Where its reply is to come from, as soon as it is sent. */
+  partition: number | undefined;
   deadline: number;
   nextIndex: number;
   /** Set while a deserializer that returns promises is at work on earlier replies. */
   earlier: Promise<void> | undefined;
+}
+
+/** Somebody who waits until these requests have settled. */
+interface Waiting {
+  readonly correlationIds: Set<string>;
+  readonly over: Deferred<void>;
 }
 
 /** At least so many correlation ids are remembered after their request has ended, to tell late replies from unknown. */
@@ -52,6 +61,7 @@ export class ReplyRegistry {
   /** Two generations: dropping the oldest id of one set each time would have to pass over all that were dropped before. */
   private ended = new Set<string>();
   private endedBefore = new Set<string>();
+  private readonly waiting = new Set<Waiting>();
   private timer: Timer | undefined;
 
   constructor(
@@ -67,15 +77,32 @@ export class ReplyRegistry {
     return this.requests.size;
   }
 
-  has(correlationId: string): boolean {
-    return this.requests.has(correlationId);
-  }
-
   /** From now on replies are matched and the timeout runs. */
   add(entry: RequestEntry): void {
     const deadline = this.clock.monotonic() + this.requestTimeout;
-    this.requests.set(entry.correlationId, { ...entry, deadline, nextIndex: 0, earlier: undefined });
+    const request = { ...entry, partition: undefined, deadline, nextIndex: 0, earlier: undefined };
+    this.requests.set(entry.correlationId, request);
     this.armTimer();
+  }
+
+  /** Notes that the request is about to leave and names this partition. `false`: nobody wants it any more. */
+  sending(correlationId: string, partition: number): boolean {
+    const request = this.requests.get(correlationId);
+    if (request) request.partition = partition;
+    return request !== undefined;
+  }
+
+  /** Resolves when every request has settled that names this partition now. */
+  settled({ topic, partition }: TopicPartition): Promise<void> {
+    const correlationIds = new Set<string>();
+    for (const request of this.requests.values()) {
+      if (request.replyTopic === topic && request.partition === partition)
+        correlationIds.add(request.correlationId);
+    }
+    const over = deferred();
+    if (correlationIds.size === 0) over.resolve();
+    else this.waiting.add({ correlationIds, over });
+    return over.promise;
   }
 
   /** The requester does not want to know any more. Its callback is not called. */
@@ -163,6 +190,11 @@ export class ReplyRegistry {
     if (!request) return undefined;
     this.requests.delete(correlationId);
     this.remember(correlationId);
+    for (const waiting of this.waiting) {
+      if (!waiting.correlationIds.delete(correlationId) || waiting.correlationIds.size > 0) continue;
+      this.waiting.delete(waiting);
+      waiting.over.resolve();
+    }
     // A timer left behind would keep the process alive.
     if (this.requests.size === 0) this.stopTimer();
     return request;
@@ -207,7 +239,8 @@ export class ReplyRegistry {
       if (request.deadline > now) break;
       this.fail(
         request.correlationId,
-        request.timeoutError?.() ?? new ReplyTimeoutError(request.topic, this.requestTimeout),
+        request.timeoutError?.(request.partition !== undefined) ??
+          new ReplyTimeoutError(request.topic, this.requestTimeout),
       );
     }
     this.armTimer();

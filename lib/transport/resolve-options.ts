@@ -22,6 +22,7 @@ const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'producer',
   'producerOnlyMode',
   'provision',
+  'replyPartition',
   'requestTimeout',
   'retry',
   'run',
@@ -55,6 +56,7 @@ export interface ResolvedOptions {
   readonly fromBeginning: boolean;
   readonly provision: boolean;
   readonly keepBinary: boolean;
+  readonly replyPartition: 'exclusive' | 'shared';
   readonly requestTimeout: number;
   readonly streamOffsetTimeout: number;
   readonly clock: Clock;
@@ -92,6 +94,10 @@ export function resolveOptions(options: KafkaTransportOptions, side: 'server' | 
     fromBeginning: given.subscribe?.fromBeginning ?? false,
     provision: flag('provision', given.provision ?? autoTopics),
     keepBinary: given.parser?.keepBinary ?? false,
+    replyPartition: oneOf('replyPartition', given.replyPartition ?? 'exclusive', [
+      'exclusive',
+      'shared',
+    ] as const),
     requestTimeout: wholeNumber('requestTimeout', given.requestTimeout ?? 30_000, 1),
     streamOffsetTimeout: wholeNumber('streamOffsetTimeout', given.streamOffsetTimeout ?? 30_000, 0),
     clock: given.clock ?? systemClock,
@@ -159,6 +165,7 @@ function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
   numberAtLeast('retry.factor', retry.factor, 1);
   numberAtLeast('retry.max', retry.max, 0);
   flag('retry.jitter', retry.jitter);
+  numberAtLeast('retry.deadline', retry.deadline, 1);
   if (retry.initial > retry.max) {
     throw new InvalidOptionError(
       'retry.initial',

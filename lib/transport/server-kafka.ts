@@ -24,13 +24,14 @@ import { HandlerRegistry } from './handler-registry.js';
 import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
+import { LagReporter } from './lag-reporter.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
-import { isStartupProbe, runStartupProbe } from './startup-probe.js';
+import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -42,6 +43,7 @@ interface Connection {
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
   readonly calls: HandlerCalls;
+  readonly lag: LagReporter;
 }
 
 /** From `listen` to the end of `close`. A server that listens again takes a new one. */
@@ -69,7 +71,7 @@ export class ServerKafka
   protected readonly groupId: string;
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
-  private readonly probes: MessageHandler[] = [];
+  private readonly preflight = new Preflight();
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -90,7 +92,7 @@ export class ServerKafka
     callback.isEventHandler = isEventHandler;
     callback.extras = extras;
     if (isStartupProbe(callback)) {
-      this.probes.push(callback);
+      this.preflight.probes.push(callback);
       return;
     }
     this.registry.add({ pattern: pattern as string | RegExp, callback, isEvent: isEventHandler });
@@ -128,6 +130,11 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
+  /** Has `check` run by each start from now on, before anything is connected. For modules that work on this server's handlers. */
+  beforeStart(check: StartupCheck): void {
+    this.preflight.checks.push(check);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
@@ -153,7 +160,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
-    await this.runProbes();
+    await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
     const { registry, resolved } = this;
@@ -167,6 +174,7 @@ export class ServerKafka
     }
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
+    life.connection.lag.start();
   }
 
   /** Calls share one ending: whoever closes second must not go on before the first has finished. */
@@ -176,8 +184,8 @@ export class ServerKafka
 
   private async release({ connection, starting }: Life): Promise<void> {
     if (connection) {
-      const { records, replies, producer } = connection;
-      const settled = [await settle(records.stop())];
+      const { records, replies, producer, lag } = connection;
+      const settled = [await settle(lag.stop()), await settle(records.stop())];
       replies.close();
       settled.push(await settle(producer.disconnect()));
       for (const error of settled) if (error) this.logger.error(error);
@@ -200,7 +208,8 @@ export class ServerKafka
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);
-    return { driver, producer, consumer, seat, records, replies, calls };
+    const lag = new LagReporter(this.groupId, driver, records, resolved.clock, this.logger);
+    return { driver, producer, consumer, seat, records, replies, calls, lag };
   }
 
   /** The Kafka client to listen with. */
@@ -245,6 +254,7 @@ export class ServerKafka
     const { streamOffsetTimeout } = resolved;
     return {
       open,
+      parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
@@ -268,18 +278,6 @@ export class ServerKafka
       }) as unknown;
       if (isPromise(started)) started.then(undefined, reject);
     });
-  }
-
-  private async runProbes(): Promise<void> {
-    const { engine, insistsOnAutoCommit } = this.resolved;
-    const { concurrency, commitOffsets } = engine;
-    for (const probe of this.probes) {
-      await runStartupProbe(
-        probe,
-        { server: this, concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets },
-        this.logger,
-      );
-    }
   }
 
   private connected(): Connection {

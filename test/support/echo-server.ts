@@ -12,7 +12,10 @@ export class EchoServer {
   readonly requests: KafkaRecord[] = [];
   /** How often each reply is produced. */
   copies = 1;
+  /** Milliseconds that an answer takes. */
+  delay: () => number = () => 0;
   private gate: Deferred<void> | undefined;
+  private isStopped = false;
   private readonly consumer: DriverConsumer;
   private readonly producer: DriverProducer;
 
@@ -58,12 +61,20 @@ export class EchoServer {
   }
 
   async stop(): Promise<void> {
+    this.isStopped = true;
     await this.consumer.stop();
     await this.producer.disconnect();
   }
 
+  close(): Promise<void> {
+    return this.stop();
+  }
+
   private async answer(request: KafkaRecord): Promise<void> {
     await this.gate?.promise;
+    const delay = this.delay();
+    if (delay > 0) await new Promise((resolve) => setTimeout(resolve, delay));
+    if (this.isStopped) return;
     const headers: RecordHeader[] = [
       ['kafka_nest-is-disposed', Buffer.alloc(1)],
       ['kafka_correlationId', headerValue(request.headers, 'kafka_correlationId')!],

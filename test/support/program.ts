@@ -42,6 +42,12 @@ export class Program {
     if (this.running) this.child.kill(signal);
   }
 
+  /** Ends it, whatever it is at. */
+  async close(): Promise<void> {
+    this.kill('SIGKILL');
+    await this.ended;
+  }
+
   /** Resolves when it has printed `text`; fails with all it printed if it ends before or takes too long. */
   async printed(text: string, timeout = 40_000): Promise<void> {
     await eventually(() => !this.running || this.output.includes(text), timeout).catch(() => undefined);

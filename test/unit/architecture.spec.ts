@@ -46,6 +46,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
   'driver/kafkajs/fetcher.ts': 'one loop over the partitions of a broker, whose tickets every method checks',
   'postgres/postgres-transaction.ts':
     'one transaction from claim to end: each step needs what those before it left',
+  'testing/in-memory-transaction.ts': 'the same, in memory',
   'testing/in-memory-kafka/in-memory-consumer.ts': 'the whole consumer port in one class',
   'transport/client-kafka.proxy.ts': "the whole surface of Nest's client in one class",
 };

@@ -15,7 +15,7 @@ import type { ProtocolAssigner } from './assigner.js';
 import type { Connections } from './connections.js';
 import { createConsumerFacade, type ConsumerFacade } from './consumer-facade.js';
 import { isFatal, isStale, memberError, text } from './errors.js';
-import { Fetcher } from './fetcher.js';
+import { Fetcher, fetcherOptions } from './fetcher.js';
 import { GroupMember, type Generation } from './group-member.js';
 import { NO_TOPIC_ID } from './wire.js';
 import { listOffsets, startOffsets } from './start-offsets.js';
@@ -65,14 +65,7 @@ export class KafkajsConsumer implements DriverConsumer {
     this.fetcher = new Fetcher(
       connections,
       this.topology,
-      {
-        maxWaitTime: options.maxWaitTime ?? 5_000,
-        minBytes: options.minBytes ?? 1,
-        maxBytes: options.maxBytes ?? 10_485_760,
-        maxBytesPerPartition: options.maxBytesPerPartition ?? 1_048_576,
-        readCommitted: !options.readUncommitted,
-        rackId: options.rackId ?? '',
-      },
+      fetcherOptions(options),
       {
         records: (partition, records) => this.listener?.onRecords(partition, records),
         outOfRange: (partition, wanted, resumeAt) =>

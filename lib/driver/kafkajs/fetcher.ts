@@ -6,7 +6,7 @@
  */
 import { partitionName, type KafkaRecord, type TopicPartition } from '../../messages/record.js';
 import type { Clock, Timer } from '../../runtime/clock.js';
-import type { AssignedPartition } from '../driver.js';
+import type { AssignedPartition, DriverReadOptions } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
@@ -22,6 +22,17 @@ export interface FetcherOptions {
   readonly maxBytesPerPartition: number;
   readonly readCommitted: boolean;
   readonly rackId: string;
+}
+
+export function fetcherOptions(options: DriverReadOptions): FetcherOptions {
+  return {
+    maxWaitTime: options.maxWaitTime ?? 5_000,
+    minBytes: options.minBytes ?? 1,
+    maxBytes: options.maxBytes ?? 10_485_760,
+    maxBytesPerPartition: options.maxBytesPerPartition ?? 1_048_576,
+    readCommitted: !options.readUncommitted,
+    rackId: options.rackId ?? '',
+  };
 }
 
 export interface FetcherHooks {
@@ -97,6 +108,11 @@ export class Fetcher {
   start(): void {
     this.started = true;
     this.wake();
+  }
+
+  /** Forgets one; an answer that is under way is dropped. */
+  drop(partition: TopicPartition): void {
+    this.feeds.delete(partitionName(partition));
   }
 
   /** Forgets everything at once; answers that are under way are dropped. */

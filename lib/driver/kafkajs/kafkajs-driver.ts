@@ -7,6 +7,9 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
+  DriverReadOptions,
   KafkaDriver,
 } from '../driver.js';
 import { KafkajsAdmin } from './admin.js';
@@ -20,6 +23,7 @@ import { Connections } from './connections.js';
 import { KafkajsConsumer } from './consumer.js';
 import { logCreatorFor } from './log-creator.js';
 import { KafkajsProducer } from './producer.js';
+import { KafkajsReader } from './reader.js';
 
 /**
  * The port over kafkajs. Its connections, TLS, SASL and admin are used as they are; group membership, fetching,
@@ -43,13 +47,18 @@ export class KafkajsDriver implements KafkaDriver {
     const native = (options.native ?? {}) as Partial<ConsumerConfig>;
     const connections = this.connect(native.retry);
     return new KafkajsConsumer(
-      withNative(options, native),
+      withNativeGroup(options, native),
       connections,
       this.native,
       this.assigners(options, native, connections),
       this.clock,
       this.log,
     );
+  }
+
+  createReader(options: DriverReaderOptions): DriverReader {
+    const native = (options.native ?? {}) as Partial<ConsumerConfig>;
+    return new KafkajsReader(withNative(options, native), this.connect(native.retry), this.clock, this.log);
   }
 
   createProducer(options: DriverProducerOptions = {}): DriverProducer {
@@ -90,12 +99,9 @@ export class KafkajsDriver implements KafkaDriver {
 }
 
 /** The port's options win; what they leave open comes from the user's own, under kafkajs' names. */
-function withNative(options: DriverConsumerOptions, native: Partial<ConsumerConfig>): DriverConsumerOptions {
+function withNative<T extends DriverReadOptions>(options: T, native: Partial<ConsumerConfig>): T {
   return {
     ...options,
-    sessionTimeout: options.sessionTimeout ?? native.sessionTimeout,
-    rebalanceTimeout: options.rebalanceTimeout ?? native.rebalanceTimeout,
-    heartbeatInterval: options.heartbeatInterval ?? native.heartbeatInterval,
     maxWaitTime: options.maxWaitTime ?? native.maxWaitTimeInMs,
     minBytes: options.minBytes ?? native.minBytes,
     maxBytes: options.maxBytes ?? native.maxBytes,
@@ -103,5 +109,17 @@ function withNative(options: DriverConsumerOptions, native: Partial<ConsumerConf
     metadataMaxAge: options.metadataMaxAge ?? native.metadataMaxAge,
     readUncommitted: options.readUncommitted ?? native.readUncommitted,
     rackId: options.rackId ?? native.rackId,
+  };
+}
+
+function withNativeGroup(
+  options: DriverConsumerOptions,
+  native: Partial<ConsumerConfig>,
+): DriverConsumerOptions {
+  return {
+    ...withNative(options, native),
+    sessionTimeout: options.sessionTimeout ?? native.sessionTimeout,
+    rebalanceTimeout: options.rebalanceTimeout ?? native.rebalanceTimeout,
+    heartbeatInterval: options.heartbeatInterval ?? native.heartbeatInterval,
   };
 }

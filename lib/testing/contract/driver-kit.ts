@@ -4,6 +4,8 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
   KafkaDriver,
 } from '../../driver/driver.js';
 import type { OutgoingRecord, RecordHeader } from '../../messages/record.js';
@@ -87,6 +89,13 @@ export class DriverKit {
 
   started(options: ConsumerOptions, hooks?: ListenerHooks): Promise<RecordingConsumer> {
     return this.consumer(options, hooks).start();
+  }
+
+  /** Not started. */
+  reader(options: DriverReaderOptions): DriverReader {
+    const reader = this.subject.driver().createReader(options);
+    this.#undo.push(() => within('a reader stops', reader.stop(), 20_000));
+    return reader;
   }
 
   async producer(options?: DriverProducerOptions): Promise<DriverProducer> {

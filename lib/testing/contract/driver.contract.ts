@@ -7,6 +7,7 @@ import { lifecycleContract } from './driver-lifecycle.contract.js';
 import { membershipContract } from './driver-membership.contract.js';
 import { positionContract } from './driver-position.contract.js';
 import { producerContract } from './driver-producer.contract.js';
+import { readerContract } from './driver-reader.contract.js';
 import { recordContract } from './driver-record.contract.js';
 import { topicContract } from './driver-topic.contract.js';
 
@@ -33,6 +34,7 @@ export function driverContract(
     membership: membershipContract,
     topics: topicContract,
     assigners: assignerContract,
+    readers: readerContract,
     producer: producerContract,
     admin: adminContract,
   };

@@ -9,7 +9,7 @@ export type CancelTimer = () => void;
  * that a paused broker does nothing and afterwards does it all, in the order in which it came.
  */
 export class Broker {
-  readonly #held: (() => void)[] = [];
+  readonly #held: { readonly work: () => void; readonly clock: Clock }[] = [];
   #paused = false;
   #rebalances = 0;
 
@@ -19,8 +19,9 @@ export class Broker {
     readonly requestTimeout: number,
   ) {}
 
-  perform(work: () => void): void {
-    if (this.#paused || this.#held.length > 0) this.#held.push(work);
+  /** @param clock of whom the work belongs to, if it is done at a client. */
+  perform(work: () => void, clock = this.clock): void {
+    if (this.#paused || this.#held.length > 0) this.#held.push({ work, clock });
     else work();
   }
 
@@ -56,7 +57,9 @@ export class Broker {
   #catchUp(): void {
     this.clock.setImmediate(() => {
       if (this.#paused) return;
-      this.#held.shift()?.();
+      const held = this.#held.shift();
+      if (held?.clock === this.clock) held.work();
+      else held?.clock.setImmediate(held.work);
       if (this.#held.length > 0) this.#catchUp();
     });
   }

@@ -12,21 +12,32 @@ export interface ClusterOptions {
   readonly requestTimeout: number;
 }
 
-/** The parts of one cluster, as its clients see them. */
+/** The parts of one cluster, as the clients of one process see them. */
 export class Cluster {
   readonly broker: Broker;
   readonly topics: TopicStore;
   readonly coordinator: GroupCoordinator;
-  readonly faults = new FaultPlan();
+  readonly faults: FaultPlan;
 
-  constructor(readonly options: ClusterOptions) {
-    this.broker = new Broker(options.clock, options.requestTimeout);
-    this.topics = new TopicStore(this.broker, options.defaultPartitions);
-    this.coordinator = new GroupCoordinator(this.broker, this.topics);
+  /** @param clock of the process; the broker goes by the one in the options. */
+  private constructor(
+    readonly options: ClusterOptions,
+    readonly clock: Clock,
+    parts?: Pick<Cluster, 'broker' | 'topics' | 'coordinator' | 'faults'>,
+  ) {
+    this.broker = parts?.broker ?? new Broker(options.clock, options.requestTimeout);
+    this.topics = parts?.topics ?? new TopicStore(this.broker, options.defaultPartitions);
+    this.coordinator = parts?.coordinator ?? new GroupCoordinator(this.broker, this.topics);
+    this.faults = parts?.faults ?? new FaultPlan();
   }
 
-  get clock(): Clock {
-    return this.options.clock;
+  static create(options: ClusterOptions): Cluster {
+    return new Cluster(options, options.clock);
+  }
+
+  /** The same cluster, for a process with a clock of its own. */
+  seenBy(clock: Clock): Cluster {
+    return new Cluster(this.options, clock, this);
   }
 
   get requestTimeout(): number {

@@ -1,5 +1,6 @@
 import { BrokerUnreachableError } from '../../errors/errors.js';
 import { deferred } from '../../runtime/deferred.js';
+import type { Clock } from '../../runtime/clock.js';
 import type { Broker } from './broker.js';
 
 /**
@@ -11,7 +12,11 @@ export class Connection {
   readonly #answers: (() => void)[] = [];
   #severed = false;
 
-  constructor(readonly broker: Broker) {}
+  /** @param clock the client's; the broker has its own. */
+  constructor(
+    readonly broker: Broker,
+    private readonly clock: Clock,
+  ) {}
 
   /**
    * Has the broker do `work` and resolves with its answer. Without an answer in `timeout` ms it rejects with a
@@ -20,7 +25,7 @@ export class Connection {
   request<T>(what: string, work: () => T | Promise<T>, timeout = this.broker.requestTimeout): Promise<T> {
     const { promise, resolve, reject } = deferred<T>();
     if (this.#severed) return promise;
-    const { clock } = this.broker;
+    const { clock } = this;
     const timer =
       timeout > 0
         ? clock.setTimeout(() => {
@@ -28,11 +33,11 @@ export class Connection {
           }, timeout)
         : undefined;
     const answer = (settle: () => void) =>
-      this.#hop(this.#answers, () => {
+      this.#hop(this.#answers, clock, () => {
         clock.clearTimeout(timer);
         if (!this.#severed) settle();
       });
-    this.#hop(this.#requests, () => {
+    this.#hop(this.#requests, this.broker.clock, () => {
       try {
         const result = work();
         if (result instanceof Promise) {
@@ -58,9 +63,9 @@ export class Connection {
   }
 
   // A seeded clock may run turns in any order; whichever comes first takes the oldest, so a connection stays a queue.
-  #hop(queue: (() => void)[], work: () => void): void {
+  #hop(queue: (() => void)[], clock: Clock, work: () => void): void {
     queue.push(work);
-    this.broker.clock.setImmediate(() => this.broker.perform(() => queue.shift()!()));
+    clock.setImmediate(() => this.broker.perform(() => queue.shift()!(), clock));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { DriverAdmin, DriverConsumer, DriverProducer } from '../../driver/driver.js';
+import type { DriverAdmin, DriverConsumer, DriverProducer, DriverReader } from '../../driver/driver.js';
 import { BrokerUnreachableError, ProduceError } from '../../errors/errors.js';
 import type { OutgoingRecord, PartitionOffset, RecordMetadata } from '../../messages/record.js';
 
@@ -15,7 +15,7 @@ export interface InMemoryKafkaFaults {
    * called and none of its promises settles any more. What it had sent still arrives. Its group finds out when its
    * session times out.
    */
-  crash(client: DriverConsumer | DriverProducer | DriverAdmin | string): void;
+  crash(client: DriverConsumer | DriverProducer | DriverReader | DriverAdmin | string): void;
   /** The coordinator drops a member, which finds out from its next request. One that is not there is fine. */
   expel(memberId: string): void;
   /** The next `which` records, or all that the predicate picks until it is healed, fail with a retryable error. */

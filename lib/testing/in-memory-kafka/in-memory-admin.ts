@@ -10,7 +10,7 @@ export class InMemoryAdmin implements DriverAdmin {
   #connected = false;
 
   constructor(private readonly cluster: Cluster) {
-    this.#connection = new Connection(cluster.broker);
+    this.#connection = new Connection(cluster.broker, cluster.clock);
   }
 
   async connect(): Promise<void> {

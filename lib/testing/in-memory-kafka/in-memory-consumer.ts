@@ -42,8 +42,8 @@ export class InMemoryConsumer implements DriverConsumer {
     private readonly cluster: Cluster,
     private readonly options: DriverConsumerOptions,
   ) {
-    this.#coordination = new Connection(cluster.broker);
-    this.#fetching = new Connection(cluster.broker);
+    this.#coordination = new Connection(cluster.broker, cluster.clock);
+    this.#fetching = new Connection(cluster.broker, cluster.clock);
     this.native = new NativeConsumer(this, cluster.clock, () => this.#reader);
     this.#session = this.#newSession();
   }

@@ -4,6 +4,8 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
   KafkaDriver,
 } from '../../driver/driver.js';
 import { InvalidOptionError } from '../../errors/errors.js';
@@ -14,7 +16,9 @@ import type { InMemoryKafkaFaults } from './faults.js';
 import type { GroupState } from './group.js';
 import { committedOffsets, InMemoryAdmin } from './in-memory-admin.js';
 import { InMemoryConsumer } from './in-memory-consumer.js';
+import { InMemoryReader } from './in-memory-reader.js';
 import { InMemoryProducer } from './in-memory-producer.js';
+import { InMemoryKafkaProcess } from './in-memory-kafka-process.js';
 import { type NativeMessage, outgoing } from './native-producer.js';
 import { Partitioner } from './partitioner.js';
 import { store } from './store.js';
@@ -57,7 +61,7 @@ export class InMemoryKafka implements KafkaDriver {
   readonly #consumers = new Set<InMemoryConsumer>();
 
   constructor(options: InMemoryKafkaOptions = {}) {
-    this.#cluster = new Cluster({
+    this.#cluster = Cluster.create({
       clock: options.clock ?? systemClock,
       autoCreateTopics: options.autoCreateTopics ?? true,
       defaultPartitions: atLeastOne('defaultPartitions', options.defaultPartitions ?? 1),
@@ -77,10 +81,23 @@ export class InMemoryKafka implements KafkaDriver {
     };
   }
 
+  /**
+   * A driver for one of several processes that a test plays. What its clients do and are told goes by `clock`, the broker
+   * goes by the cluster's: a clock that holds its callbacks back is a process that stands still while all others go on.
+   */
+  process(clock: Clock): InMemoryKafkaProcess {
+    const view = this.#cluster.seenBy(clock);
+    return new InMemoryKafkaProcess(this, view, (consumer) => this.#consumers.add(consumer));
+  }
+
   createConsumer(options: DriverConsumerOptions): DriverConsumer {
     const consumer = new InMemoryConsumer(this.#cluster, options);
     this.#consumers.add(consumer);
     return consumer;
+  }
+
+  createReader(options: DriverReaderOptions): DriverReader {
+    return new InMemoryReader(this.#cluster, options);
   }
 
   createProducer(options: DriverProducerOptions = {}): DriverProducer {
@@ -129,6 +146,7 @@ export class InMemoryKafka implements KafkaDriver {
     if (
       client instanceof InMemoryConsumer ||
       client instanceof InMemoryProducer ||
+      client instanceof InMemoryReader ||
       client instanceof InMemoryAdmin
     ) {
       client.crash();

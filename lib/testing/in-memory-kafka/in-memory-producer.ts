@@ -27,7 +27,7 @@ export class InMemoryProducer implements DriverProducer {
     private readonly cluster: Cluster,
     private readonly options: DriverProducerOptions,
   ) {
-    this.#connection = new Connection(cluster.broker);
+    this.#connection = new Connection(cluster.broker, cluster.clock);
     this.native = new NativeProducer((record) => this.send(record));
   }
 

@@ -1,4 +1,4 @@
-import type { AssignedPartition, ConsumerListener, DriverConsumerOptions } from '../../driver/driver.js';
+import type { AssignedPartition, ConsumerListener, DriverReadOptions } from '../../driver/driver.js';
 import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
 import { deferred, type Deferred } from '../../runtime/deferred.js';
 import type { Connection } from './connection.js';
@@ -39,7 +39,7 @@ export class PartitionReader {
     readonly partitions: readonly AssignedPartition[],
     private readonly connection: Connection,
     private readonly topics: TopicStore,
-    private readonly options: DriverConsumerOptions,
+    private readonly options: DriverReadOptions & { readonly fromBeginning: boolean },
     private readonly events: ReaderEvents,
   ) {
     for (const assigned of partitions) {

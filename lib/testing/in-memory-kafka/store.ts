@@ -22,7 +22,7 @@ export function store(cluster: Cluster, record: OutgoingRecord, partitioner: Par
       `A record of ${bytes} bytes for topic "${topic.name}" is larger than the broker takes (${maxRecordBytes})`,
     );
   }
-  const offset = log.append(record, cluster.clock.now());
+  const offset = log.append(record, cluster.broker.clock.now());
   cluster.topics.changed(topic.name);
   return { topic: topic.name, partition, offset };
 }

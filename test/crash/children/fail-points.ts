@@ -18,9 +18,15 @@ export class FailPoints {
   private stopped = false;
 
   constructor(
-    private readonly point: FailPoint | undefined,
+    private point: FailPoint | undefined,
     private readonly topics: ServiceTopics,
   ) {}
+
+  /** From now on it is this point that counts, or none. */
+  arm(point: FailPoint | undefined): void {
+    this.point = point;
+    this.count = 0;
+  }
 
   reach(place: Place, topic: string): Promise<void> | undefined {
     const { point } = this;

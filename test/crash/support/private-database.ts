@@ -9,6 +9,8 @@ export class PrivateDatabase {
 
   private constructor(private readonly serverUrl: string) {
     this.server = new pg.Pool({ connectionString: serverUrl, max: 1 });
+    // Tests stop servers on purpose.
+    this.server.on('error', () => undefined);
   }
 
   static async create(serverUrl: string): Promise<PrivateDatabase> {
@@ -41,6 +43,12 @@ export class PrivateDatabase {
     await this.endConnections(`usename = '${this.name}'`);
   }
 
+  /** Takes back what `alter` did. */
+  async heal(): Promise<void> {
+    await this.server.query(`alter role ${this.name} connection limit -1`);
+    await this.server.query(`alter database ${this.name} reset all`);
+  }
+
   async endConnections(where: string): Promise<number> {
     const { rowCount } = await this.server.query(
       `select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and ${where}`,
@@ -52,6 +60,11 @@ export class PrivateDatabase {
   async drop(): Promise<void> {
     await this.server.query(`drop database if exists ${this.name} with (force)`);
     await this.server.query(`drop role if exists ${this.name}`);
+    await this.leave();
+  }
+
+  /** Leaves the database as it is. */
+  async leave(): Promise<void> {
     await this.server.end();
   }
 }

@@ -39,7 +39,7 @@ function answer(
   value: string | null,
   ...more: RecordHeader[]
 ) {
-  driver.consumer.receive(
+  driver.reader.receive(
     header(request, 'kafka_replyTopic')!,
     Number(header(request, 'kafka_replyPartition')),
     [['kafka_correlationId', headerValue(request.headers, 'kafka_correlationId')!], ...more],
@@ -217,23 +217,59 @@ describe('sending a request', () => {
 });
 
 describe('reply partitions in a rebalance', () => {
-  it('hold requests back until there is one again', async () => {
+  it('stay in use, so that requests go out and replies come in all the while', async () => {
     const { driver, client } = setUp();
     client.subscribeToResponseOf('sum');
     await client.connect();
+    const early = firstValueFrom(client.send('sum', 'early'));
+    await eventually(() => driver.sent.length === 1);
     await driver.consumer.revoke();
+    answer(driver, driver.sent[0]!, 'early', DISPOSED);
+    expect(await early).toBe('early');
     echo(driver);
-    const replies = Promise.all([1, 2, 3].map((n) => firstValueFrom(client.send('sum', n))));
-    await eventually(() => client.pendingRequests === 3);
-    expect(driver.sent).toEqual([]);
-    await driver.consumer.assign('sum.reply:1');
-    expect(await replies).toEqual(['1', '2', '3']);
-    expect(header(driver.sent[0]!, 'kafka_replyPartition')).toBe('1');
+    expect(await firstValueFrom(client.send('sum', 'meanwhile'))).toBe('meanwhile');
+    expect(client.getConsumerAssignments()).toEqual({ 'sum.reply': 0 });
+    await driver.consumer.assign('sum.reply:1', 'sum.reply:0');
+    expect(client.getConsumerAssignments()).toEqual({ 'sum.reply': 0 });
+    expect([...driver.reader.reading]).toEqual(['sum.reply:0']);
   });
 
-  it('are waited for no longer than requestTimeout, and the request is never sent', async () => {
+  it('that go to another client are read until what was asked for there has come', async () => {
+    const { driver, client } = setUp();
+    client.subscribeToResponseOf('sum');
+    const replies = ['a', 'b'].map((value) => firstValueFrom(client.send('sum', value)));
+    await eventually(() => driver.sent.length === 2);
+    await driver.consumer.revoke();
+    await driver.consumer.assign('sum.reply:1');
+    expect([...driver.reader.reading].sort()).toEqual(['sum.reply:0', 'sum.reply:1']);
+    const later = firstValueFrom(client.send('sum', 'c'));
+    await eventually(() => driver.sent.length === 3);
+    const partitions = driver.sent.map((request) => header(request, 'kafka_replyPartition'));
+    expect(partitions).toEqual(['0', '0', '1']);
+    for (const request of driver.sent) answer(driver, request, String(request.value), DISPOSED);
+    expect(await Promise.all([...replies, later])).toEqual(['a', 'b', 'c']);
+    await eventually(() => driver.reader.reading.size === 1);
+    expect([...driver.reader.reading]).toEqual(['sum.reply:1']);
+  });
+
+  it('that come back before that are read on', async () => {
+    const { driver, client } = setUp();
+    client.subscribeToResponseOf('sum');
+    const reply = firstValueFrom(client.send('sum', 'a'));
+    await eventually(() => driver.sent.length === 1);
+    await driver.consumer.assign('sum.reply:1');
+    await driver.consumer.assign('sum.reply:0');
+    answer(driver, driver.sent[0]!, 'a', DISPOSED);
+    expect(await reply).toBe('a');
+    echo(driver);
+    expect(await firstValueFrom(client.send('sum', 'b'))).toBe('b');
+    expect([...driver.reader.reading]).toEqual(['sum.reply:0']);
+  });
+
+  it('are waited for where there was none yet, no longer than requestTimeout, and the request is never sent', async () => {
     const clock = new ManualClock();
     const { driver, client } = setUp({ clock, requestTimeout: 500 });
+    driver.assignment = [];
     client.subscribeToResponseOf('sum');
     await client.connect();
     await driver.consumer.revoke();
@@ -254,66 +290,46 @@ describe('reply partitions in a rebalance', () => {
     const errors = await Promise.all([1, 2].map(() => failure(firstValueFrom(client.send('sum', {})))));
     for (const error of errors) {
       expect(error).toBeInstanceOf(ReplyPartitionMissingError);
-      expect(error.message).toMatch(/"sum\.reply".*2 partitions/);
+      expect(error.message).toMatch(/"sum\.reply".*2 partitions.*replyPartition/);
     }
     await driver.consumer.revoke();
+    echo(driver);
+    const waiting = firstValueFrom(client.send('sum', 'x'));
+    await eventually(() => client.pendingRequests === 1);
     await driver.consumer.assign('sum.reply:1');
+    expect(await waiting).toBe('x');
+  });
+});
+
+describe('a shared reply partition', () => {
+  const options: KafkaTransportOptions = { replyPartition: 'shared' };
+
+  it('is one that exists, and needs no group', async () => {
+    const { driver, client } = setUp(options);
+    client.subscribeToResponseOf('sum');
     echo(driver);
     expect(await firstValueFrom(client.send('sum', 'x'))).toBe('x');
-  });
-
-  it('are read on from where they were left, whatever arrived in between', async () => {
-    const { driver, client } = setUp();
-    driver.assignment = ['sum.reply:0@5'];
-    client.subscribeToResponseOf('sum');
-    const reply = firstValueFrom(client.send('sum', {}));
-    await eventually(() => driver.sent.length === 1);
-    const { consumer } = driver;
-    const unknown: RecordHeader[] = [['kafka_correlationId', Buffer.from('x')]];
-    consumer.receive('sum.reply', 0, unknown, null, 7n);
-    await consumer.revoke();
-    await consumer.assign('sum.reply:0@20');
-    expect(consumer.seeks).toEqual([{ topic: 'sum.reply', partition: 0, offset: 8n }]);
-    answer(driver, driver.sent[0]!, 'found', DISPOSED);
-    expect(await reply).toBe('found');
-  });
-
-  it('are read on from the first assignment if nothing came since', async () => {
-    const { driver, client } = setUp();
-    driver.assignment = ['sum.reply:0@5'];
-    client.subscribeToResponseOf('sum');
-    await client.connect();
-    await driver.consumer.revoke();
-    await driver.consumer.assign('sum.reply:0@5');
-    expect(driver.consumer.seeks).toEqual([]);
-    await driver.consumer.revoke();
-    await driver.consumer.assign('sum.reply:0@6');
-    expect(driver.consumer.seeks).toEqual([{ topic: 'sum.reply', partition: 0, offset: 5n }]);
-  });
-
-  it('start anew if another member had them, or the topic is another one', async () => {
-    const { driver, client } = setUp();
-    driver.assignment = ['sum.reply:0@5'];
-    client.subscribeToResponseOf('sum');
-    await client.connect();
-    const { consumer } = driver;
-    await consumer.revoke();
-    await consumer.assign('sum.reply:1@0');
-    await consumer.revoke();
-    await consumer.assign('sum.reply:0@50');
-    expect(consumer.seeks).toEqual([]);
-  });
-
-  it('stay the same while they are held', async () => {
-    const { driver, client } = setUp();
-    driver.assignment = ['sum.reply:1'];
-    client.subscribeToResponseOf('sum');
-    await client.connect();
-    expect(client.getConsumerAssignments()).toEqual({ 'sum.reply': 1 });
-    await driver.consumer.revoke();
+    expect(driver.consumers).toEqual([]);
+    expect([0, 1]).toContain(client.getConsumerAssignments()['sum.reply']);
+    expect(() => client.consumer).toThrow(/replyPartition/);
+    await client.close();
     expect(client.getConsumerAssignments()).toEqual({});
-    await driver.consumer.assign('sum.reply:0', 'sum.reply:1');
-    expect(client.getConsumerAssignments()).toEqual({ 'sum.reply': 1 });
+  });
+
+  it('may carry replies to others', async () => {
+    const { driver, client } = setUp(options);
+    driver.topics.set('sum.reply', 1);
+    client.subscribeToResponseOf('sum');
+    const reply = firstValueFrom(client.send('sum', 'x'));
+    await eventually(() => driver.sent.length === 1);
+    driver.reader.receive('sum.reply', 0, [['kafka_correlationId', Buffer.from('not mine')], DISPOSED], 'y');
+    answer(driver, driver.sent[0]!, 'x', DISPOSED);
+    expect(await reply).toBe('x');
+    expect(client.unclaimedReplies).toEqual({ late: 0, unknown: 1, forged: 0 });
+  });
+
+  it('is the only other way that there is', () => {
+    expect(() => setUp({ replyPartition: 'private' as never })).toThrow(InvalidOptionError);
   });
 });
 
@@ -367,16 +383,12 @@ describe('connecting and closing', () => {
     driver.failures.start = new Error('no broker');
     const errors = await Promise.all([failure(client.connect()), failure(client.connect())]);
     expect(errors).toEqual([driver.failures.start, driver.failures.start]);
-    expect(driver.log).toEqual([
-      'producer.connect',
-      'consumer.start',
-      'consumer.stop',
-      'producer.disconnect',
-    ]);
+    const start = ['producer.connect', 'reader.start', 'consumer.start'];
+    expect(driver.log).toEqual([...start, 'consumer.stop', 'reader.stop', 'producer.disconnect']);
     driver.failures = {};
     driver.log.length = 0;
     await Promise.all([client.connect(), client.connect()]);
-    expect(driver.log).toEqual(['producer.connect', 'consumer.start']);
+    expect(driver.log).toEqual(start);
   });
 
   it('creates missing reply topics, but only those, and only if it may', async () => {
@@ -426,14 +438,8 @@ describe('connecting and closing', () => {
     await client.connect();
     const closing = client.close();
     await Promise.all([client.connect(), closing]);
-    expect(driver.log).toEqual([
-      'producer.connect',
-      'consumer.start',
-      'consumer.stop',
-      'producer.disconnect',
-      'producer.connect',
-      'consumer.start',
-    ]);
+    const start = ['producer.connect', 'reader.start', 'consumer.start'];
+    expect(driver.log).toEqual([...start, 'consumer.stop', 'reader.stop', 'producer.disconnect', ...start]);
   });
 
   it('ends an attempt that is under way', async () => {

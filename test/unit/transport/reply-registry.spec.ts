@@ -165,7 +165,7 @@ describe('the requests that wait for replies', () => {
     const packets = request('a');
     clock.advance(2 ** 40);
     expect(packets).toEqual([]);
-    expect(registry.has('a')).toBe(true);
+    expect(registry.size).toBe(1);
   });
 
   it('are forgotten when nobody listens any more', () => {
@@ -185,6 +185,27 @@ describe('the requests that wait for replies', () => {
     registry.deliver({ ...reply('a', '1'), headers: [] });
     expect(packets).toEqual([]);
     expect(registry.unclaimed).toEqual({ late: 0, unknown: 2, forged: 1 });
+  });
+
+  it('are waited for by whoever gives their partition away', async () => {
+    const { clock, registry, request } = setUp();
+    for (const id of ['answered', 'forgotten', 'late', 'elsewhere', 'unsent']) request(id);
+    for (const id of ['answered', 'forgotten', 'late']) expect(registry.sending(id, 3)).toBe(true);
+    registry.sending('elsewhere', 4);
+    expect(registry.sending('nobody', 3)).toBe(false);
+    let isSettled = false;
+    const settled = registry.settled({ topic: 'sum.reply', partition: 3 }).then(() => (isSettled = true));
+    request('afterwards');
+    registry.sending('afterwards', 3);
+    registry.deliver(reply('answered', 'x', { last: true }));
+    registry.forget('forgotten');
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isSettled).toBe(false);
+    registry.fail('late', new Error('too late'));
+    await settled;
+    await registry.settled({ topic: 'other.reply', partition: 3 });
+    expect(registry.size).toBe(3);
+    clock.advance(1_000);
   });
 
   it('all fail together, even where a subscriber throws', () => {

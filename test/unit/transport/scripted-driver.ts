@@ -6,7 +6,10 @@ import type {
   DriverConsumerOptions,
   DriverProducer,
   DriverProducerOptions,
+  DriverReader,
+  DriverReaderOptions,
   KafkaDriver,
+  ReaderListener,
   TopicDescription,
 } from '../../../lib/driver/driver.js';
 import type {
@@ -14,6 +17,7 @@ import type {
   PartitionOffset,
   RecordHeader,
   RecordMetadata,
+  TopicPartition,
 } from '../../../lib/messages/record.js';
 
 /** A driver whose broker is the test: it records what is sent and does to the consumer what the test says. */
@@ -24,6 +28,7 @@ export class ScriptedDriver implements KafkaDriver {
   readonly topics = new Map<string, number>();
   readonly created: string[] = [];
   readonly consumers: ScriptedConsumer[] = [];
+  readonly readers: ScriptedReader[] = [];
   readonly log: string[] = [];
   producerOptions: DriverProducerOptions | undefined;
   /** What the next `start` assigns, `topic:partition`. */
@@ -37,6 +42,12 @@ export class ScriptedDriver implements KafkaDriver {
     const consumer = new ScriptedConsumer(this, options);
     this.consumers.push(consumer);
     return consumer;
+  }
+
+  createReader(options: DriverReaderOptions): ScriptedReader {
+    const reader = new ScriptedReader(this, options);
+    this.readers.push(reader);
+    return reader;
   }
 
   createProducer(options?: DriverProducerOptions): DriverProducer {
@@ -90,6 +101,10 @@ export class ScriptedDriver implements KafkaDriver {
 
   get consumer(): ScriptedConsumer {
     return this.consumers.at(-1)!;
+  }
+
+  get reader(): ScriptedReader {
+    return this.readers.at(-1)!;
   }
 }
 
@@ -145,29 +160,6 @@ export class ScriptedConsumer implements DriverConsumer {
     this.held = [];
   }
 
-  /** Hands a reply over, as the broker would. */
-  receive(
-    topic: string,
-    partition: number,
-    headers: RecordHeader[],
-    value: string | null,
-    offset = 0n,
-  ): void {
-    const assigned = this.held.find((held) => held.topic === topic && held.partition === partition);
-    if (!assigned) throw new Error(`${topic}:${partition} is not assigned`);
-    this.listener.onRecords(assigned, [
-      {
-        topic,
-        partition,
-        offset,
-        timestamp: 0,
-        key: null,
-        value: value === null ? null : Buffer.from(value),
-        headers,
-      },
-    ]);
-  }
-
   seek(position: PartitionOffset): void {
     this.seeks.push(position);
   }
@@ -184,5 +176,51 @@ export class ScriptedConsumer implements DriverConsumer {
   }
   confirmMembership(): Promise<boolean> {
     return Promise.resolve(true);
+  }
+}
+
+export class ScriptedReader implements DriverReader {
+  /** `topic:partition` of what is read. */
+  readonly reading = new Set<string>();
+  private listener!: ReaderListener;
+
+  constructor(
+    private readonly driver: ScriptedDriver,
+    readonly options: DriverReaderOptions,
+  ) {}
+
+  start(listener: ReaderListener): Promise<void> {
+    this.driver.log.push('reader.start');
+    this.listener = listener;
+    return Promise.resolve();
+  }
+
+  stop(): Promise<void> {
+    this.driver.log.push('reader.stop');
+    this.reading.clear();
+    return Promise.resolve();
+  }
+
+  read({ topic, partition }: TopicPartition): Promise<void> {
+    this.reading.add(`${topic}:${partition}`);
+    return Promise.resolve();
+  }
+
+  drop({ topic, partition }: TopicPartition): void {
+    this.reading.delete(`${topic}:${partition}`);
+  }
+
+  /** Hands a reply over, as the broker would. */
+  receive(topic: string, partition: number, headers: RecordHeader[], value: string | null): void {
+    if (!this.reading.has(`${topic}:${partition}`)) throw new Error(`${topic}:${partition} is not read`);
+    const place = { topic, partition, offset: 0n };
+    const record = {
+      ...place,
+      timestamp: 0,
+      key: null,
+      value: value === null ? null : Buffer.from(value),
+      headers,
+    };
+    this.listener.onRecords({ topic, partition, topicId: topic, rebalanceId: 0, startOffset: 0n }, [record]);
   }
 }

@@ -1,0 +1,12 @@
+import { randomBytes } from 'node:crypto';
+
+const run = randomBytes(3).toString('hex');
+
+/** Names of this run's own, so that the sample can be run again and again on one broker and one database. */
+export const topics = { bought: `sample.${run}.article.bought` };
+export const group = `sample-stock-${run}`;
+/** Holds the sample's tables, and the ledger's. */
+export const schema = `sample_${run}`;
+
+export const ORDERS = 10;
+export const PIECES = 100;

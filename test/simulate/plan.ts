@@ -1,0 +1,195 @@
+import { Scheduler } from './scheduler.js';
+
+/** What a handler does with a message: it fails in its first runs, or always. */
+export type Behaviour =
+  | { readonly kind: 'good' }
+  /** Throws in the first `runs` runs, after it has written. */
+  | { readonly kind: 'flaky'; readonly runs: number }
+  /** In the first `runs` runs a statement fails, and the handler goes on as if nothing had happened. */
+  | { readonly kind: 'swallows'; readonly runs: number }
+  /** Throws always. */
+  | { readonly kind: 'poison' }
+  /** Throws, once and for all. */
+  | { readonly kind: 'terminal' };
+
+/** How a record says which message it is. */
+export type KeyKind = 'header' | 'message-id' | 'position';
+
+export interface PlannedRecord {
+  /** From this step of the scheduler on it is produced. */
+  readonly step: number;
+  readonly partition: number;
+  /** Its content: another one under the same key is a reuse of the key. */
+  readonly variant: number;
+}
+
+export interface PlannedMessage {
+  /** Also what it holds. */
+  readonly n: number;
+  readonly topic: Topic;
+  readonly key: KeyKind;
+  /** More than one are repetitions. */
+  readonly records: readonly PlannedRecord[];
+  /** By handler. */
+  readonly behaviour: Readonly<Record<HandlerName, Behaviour>>;
+  /** Virtual milliseconds that handlers take. */
+  readonly work: number;
+  /** Records that the first handler emits. */
+  readonly emits: number;
+}
+
+export type Topic = 'events' | 'requests';
+
+export type HandlerName = 'first' | 'second' | 'answer';
+
+export type PlannedFault = { readonly step: number } & (
+  | { readonly kind: 'crash' | 'stop'; readonly instance: number; readonly restartAfter: number }
+  | { readonly kind: 'freeze'; readonly instance: number; readonly lasts: number }
+  | { readonly kind: 'cut'; readonly instance: number }
+  | { readonly kind: 'lose-commit-answer'; readonly instance: number; readonly stored: boolean }
+  | { readonly kind: 'slow-process'; readonly instance: number; readonly lasts: number; readonly by: number }
+  | { readonly kind: 'expel'; readonly member: number }
+  | { readonly kind: 'broker-pause' | 'store-down'; readonly lasts: number }
+  | { readonly kind: 'slow-store'; readonly lasts: number; readonly by: number }
+  | { readonly kind: 'fail-produce' | 'fail-offset-commit'; readonly count: number; readonly stored: boolean }
+);
+
+export type FaultKind = PlannedFault['kind'];
+
+/** Everything about a run that is not a choice of the scheduler. */
+export interface Plan {
+  readonly seed: number;
+  readonly tick: number;
+  readonly instances: number;
+  /** Of `events` and of `requests`. */
+  readonly partitions: number;
+  readonly groupSize: number;
+  readonly groupMillis: number;
+  readonly concurrency: number;
+  readonly attempts: number;
+  readonly sessionTimeout: number;
+  readonly commitInterval: number;
+  /** Milliseconds by which the wall clocks of instances are wrong. */
+  readonly skew: readonly number[];
+  readonly messages: readonly PlannedMessage[];
+  readonly faults: readonly PlannedFault[];
+  /** At the end the group's offsets are set back to the beginning. */
+  readonly rewind: boolean;
+}
+
+const MAX_INSTANCES = 4;
+/** Steps of the scheduler over which load and faults are spread. */
+const SPAN = 800;
+const EVENT_TROUBLE = ['flaky', 'flaky', 'swallows', 'poison', 'terminal'] as const;
+const REQUEST_TROUBLE = ['flaky', 'poison'] as const;
+
+/** Draws a plan. The same seed gives the same plan. */
+export function planOf(seed: number): Plan {
+  // Of its own: what the scheduler draws later must not depend on what is drawn here.
+  const dice = new Scheduler({ seed: Math.imul(seed, 0x9e3779b1) ^ 0x51ed270b, tick: 0 });
+  const among = <T>(...choices: readonly T[]): T => choices[dice.pick(choices.length)]!;
+  const chance = (probability: number) => dice.random() < probability;
+  const instances = 2 + dice.pick(MAX_INSTANCES - 1);
+  const partitions = 1 + dice.pick(3);
+  const span = among(SPAN / 4, SPAN / 2, SPAN);
+  // Messages come one by one or many at once: only the latter share groups.
+  const bursts = among(undefined, undefined, 1, 3);
+  const moment = () => (bursts === undefined ? dice.pick(span) : dice.pick(bursts) * (span / bursts));
+  const messages = Array.from({ length: 4 + dice.pick(20) }, (_, n) =>
+    message(n, moment, partitions, dice, chance),
+  );
+  const faults = Array.from({ length: dice.pick(9) }, () => fault(dice.pick(span), instances, dice, chance));
+  return {
+    seed,
+    tick: among(0, 0.05, 0.5),
+    instances,
+    partitions,
+    groupSize: among(1, 2, 64),
+    groupMillis: among(2, 10, 50),
+    concurrency: among(1, 2, 8),
+    attempts: 3,
+    sessionTimeout: among(4_000, 10_000),
+    commitInterval: among(50, 200, 1_000),
+    skew: Array.from({ length: MAX_INSTANCES }, () => (chance(0.1) ? among(-600_000, 600_000) : 0)),
+    messages,
+    faults,
+    rewind: chance(0.1),
+  };
+}
+
+function message(
+  n: number,
+  moment: () => number,
+  partitions: number,
+  dice: Scheduler,
+  chance: (probability: number) => boolean,
+): PlannedMessage {
+  const topic = chance(0.3) ? 'requests' : 'events';
+  const key = topic === 'requests' || chance(0.5) ? 'header' : chance(0.5) ? 'message-id' : 'position';
+  const reused = topic === 'events' && key === 'header' && chance(0.05);
+  const copies = reused ? 1 : key !== 'position' && chance(0.35) ? 1 + dice.pick(2) : 0;
+  const elsewhere = chance(0.3);
+  const first = { step: Math.floor(moment()), partition: dice.pick(partitions), variant: 0 };
+  const records = [first];
+  for (let copy = 1; copy <= copies; copy++) {
+    const step = first.step + (chance(0.5) ? dice.pick(5) : Math.floor(moment()));
+    const partition = elsewhere ? dice.pick(partitions) : first.partition;
+    records.push({ step, partition, variant: reused ? copy : 0 });
+  }
+  const behaviour = (): Behaviour => {
+    if (reused || chance(0.7)) return { kind: 'good' };
+    // Of a request each failure but a wish to try again is the answer.
+    const kinds = topic === 'events' ? EVENT_TROUBLE : REQUEST_TROUBLE;
+    const kind = kinds[dice.pick(kinds.length)]!;
+    return kind === 'poison' || kind === 'terminal' ? { kind } : { kind, runs: 1 + dice.pick(2) };
+  };
+  return {
+    n,
+    topic,
+    key,
+    records,
+    behaviour: { first: behaviour(), second: behaviour(), answer: behaviour() },
+    work: chance(0.5) ? 0 : dice.pick(40),
+    emits: dice.pick(3),
+  };
+}
+
+function fault(
+  step: number,
+  instances: number,
+  dice: Scheduler,
+  chance: (probability: number) => boolean,
+): PlannedFault {
+  const instance = dice.pick(instances);
+  const stored = chance(0.5);
+  const lasts = 50 + dice.pick(chance(0.5) ? 1_000 : 25_000);
+  const kinds: readonly FaultKind[] = [
+    ...(['crash', 'crash', 'crash', 'stop', 'freeze', 'freeze', 'freeze', 'cut', 'slow-process'] as const),
+    ...(['lose-commit-answer', 'lose-commit-answer', 'expel', 'broker-pause', 'store-down'] as const),
+    ...(['slow-store', 'fail-produce', 'fail-produce', 'fail-offset-commit'] as const),
+  ];
+  const kind = kinds[dice.pick(kinds.length)]!;
+  switch (kind) {
+    case 'crash':
+    case 'stop':
+      return { kind, step, instance, restartAfter: dice.pick(8_000) };
+    case 'freeze':
+      return { kind, step, instance, lasts };
+    case 'cut':
+      return { kind, step, instance };
+    case 'lose-commit-answer':
+      return { kind, step, instance, stored };
+    case 'slow-process':
+      return { kind, step, instance, lasts, by: 1 + dice.pick(2_000) };
+    case 'expel':
+      return { kind, step, member: dice.pick(MAX_INSTANCES) };
+    case 'broker-pause':
+    case 'store-down':
+      return { kind, step, lasts };
+    case 'slow-store':
+      return { kind, step, lasts, by: 1 + dice.pick(3_000) };
+    case 'fail-produce':
+    case 'fail-offset-commit':
+      return { kind, step, count: 1 + dice.pick(3), stored };
+  }
+}

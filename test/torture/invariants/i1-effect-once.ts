@@ -1,0 +1,36 @@
+import type { Facts, Violation } from '../oracle/facts.js';
+import { grouped } from './lookup.js';
+
+/** I1: for every completed key the effect log has exactly one row; for others none. */
+export function* effectOnce(facts: Facts): Generator<Violation> {
+  const invariant = 'I1';
+  for (const [, effects] of grouped(facts.effects, ({ handler, id }) => `${handler} ${id}`)) {
+    const { handler, id } = effects[0]!;
+    if (effects.length > 1) yield { invariant, id, what: `${effects.length} effects in ${handler}` };
+  }
+  const byKey = grouped(facts.effects, ({ handler, key }) => `${handler} ${key}`);
+  for (const [, effects] of byKey) {
+    const { handler, key, id } = effects[0]!;
+    const ids = new Set(effects.map((effect) => effect.id));
+    if (ids.size > 1)
+      yield { invariant, id, what: `${ids.size} messages have effects under key ${key} in ${handler}` };
+  }
+  for (const { handler, key, state } of facts.executions) {
+    const effects = byKey.get(`${handler} ${key}`) ?? [];
+    if (state === 'completed' && effects.length === 0) {
+      yield { invariant, what: `key ${key} is completed in ${handler}, and has no effect` };
+    } else if (state !== 'completed' && effects.length > 0) {
+      yield {
+        invariant,
+        id: effects[0]!.id,
+        what: `key ${key} is ${state} in ${handler}, and has an effect`,
+      };
+    }
+  }
+  const known = new Set(facts.records.map(({ id }) => id));
+  for (const { handler, id, wave, topic } of facts.effects) {
+    const gone = topic === facts.topics.volatile && wave < facts.lastWave;
+    if (!known.has(id) && !gone)
+      yield { invariant, id, what: `an effect in ${handler} of what was never produced` };
+  }
+}

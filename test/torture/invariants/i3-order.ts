@@ -1,0 +1,21 @@
+import type { Facts, Violation } from '../oracle/facts.js';
+import { lane, place } from './lookup.js';
+
+/**
+ * I3: effects of a partition, or of a key in a partition, were committed in the order of its offsets. That nothing is
+ * left out between them is I2.
+ */
+export function* order(facts: Facts): Generator<Violation> {
+  const keys = new Map(facts.records.map((record) => [place(record), record.key]));
+  const last = new Map<string, bigint>();
+  for (const effect of facts.effects) {
+    const key = facts.ordering === 'key' ? ` key ${keys.get(place(effect)) ?? ''}` : '';
+    const line = `${effect.handler} ${lane(effect)} wave ${effect.wave}${key}`;
+    const before = last.get(line) ?? -1n;
+    if (effect.offset <= before) {
+      const what = `in ${line}: offset ${effect.offset} after offset ${before}`;
+      yield { invariant: 'I3', id: effect.id, what };
+    }
+    if (effect.offset > before) last.set(line, effect.offset);
+  }
+}
