@@ -97,10 +97,15 @@ export class DurableModule
     expectDistinctNames(modules, probe !== undefined);
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
+    const reserved = new Map<object, number>();
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
       if (!(server instanceof ServerKafka)) return;
       // Not left to the probe: a guard that stops it would keep the ledger from hearing how many transactions there will be.
-      server.beforeStart((facts) => prepareLedger(ledger, facts));
+      server.beforeStart((facts) => {
+        reserved.set(server, facts.concurrency);
+        const concurrency = [...reserved.values()].reduce((sum, each) => sum + each, 0);
+        return prepareLedger(ledger, { ...facts, concurrency });
+      });
       aimProbe(probe, server);
     });
   }

@@ -12,6 +12,17 @@ const REFUSED = /^(?:28|3D)/;
  */
 const OUT_OF_ORDER = /^(?:57014|42501|42P01|3F000|25P03|25P04|58...|XX...)$/;
 
+const SCHEMA_GONE =
+  'The schema of the ledger was dropped or renamed while this process was running: put it back, or have it made anew by ' +
+  'starting the process again with "migrate: true" (a new one remembers nothing)';
+
+/** What to do where waiting will not help. */
+const REMEDIES: ReadonlyMap<string, string> = new Map([
+  ['42P01', SCHEMA_GONE],
+  ['3F000', SCHEMA_GONE],
+  ['42501', "The database user has lost its privileges on the ledger's tables; the README lists them"],
+]);
+
 /** Server, database and user of a pool, for messages. Never the password. */
 export function describeTarget(pool: Pool): string {
   // The client resolves connection strings, environment variables and defaults; it is never connected.
@@ -60,9 +71,11 @@ export function statementError(error: unknown, target: string): unknown {
   const state = sqlState(error);
   const serversFault = state !== undefined && OUT_OF_ORDER.test(state);
   if (!serversFault && !isInfrastructureError(error) && !isConnectionLoss(error)) return error;
-  return new LedgerUnreachableError(`Postgres at ${target} cannot work now: ${messageOf(error)}`, {
-    cause: error,
-  });
+  const remedy = state === undefined ? undefined : REMEDIES.get(state);
+  return new LedgerUnreachableError(
+    `Postgres at ${target} cannot work now: ${messageOf(error)}${remedy ? `. ${remedy}` : ''}`,
+    { cause: error },
+  );
 }
 
 /** Whether the connection itself is gone, and with it whatever was under way. */

@@ -45,7 +45,7 @@ export class LedgerPool {
     if (sizeIsGiven) {
       throw new InvalidOptionError(
         'DurableModule.connection',
-        `is a pool of at most ${options.max} connections; with "concurrency" ${connections - 2} it needs ${connections}. ` +
+        `is a pool of at most ${options.max} connections; with "concurrency" ${connections - 2} (of all servers together) it needs ${connections}. ` +
           'Raise its "max", or lower "concurrency"',
       );
     }

@@ -1,7 +1,10 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** `pass`: goes on. `cut`: both ends of the connection are destroyed, and these bytes go nowhere. */
-export type Verdict = 'pass' | 'cut';
+/**
+ * `pass`: goes on. `cut`: both ends of the connection are destroyed, and these bytes go nowhere. A number: so many of
+ * these bytes go on before the connection is cut.
+ */
+export type Verdict = 'pass' | 'cut' | number;
 
 /** Sees the bytes of one connection in the order of their arrival at the proxy. */
 export interface Inspector {
@@ -61,13 +64,12 @@ export class TcpProxy {
         cut();
       });
     }
-    client.on('data', (bytes) => {
-      if (inspector.fromClient?.(bytes) === 'cut') cut();
-      else server.write(bytes);
-    });
-    server.on('data', (bytes) => {
-      if (inspector.fromServer?.(bytes) === 'cut') cut();
-      else client.write(bytes);
-    });
+    const forward = (bytes: Buffer, to: Socket, verdict: Verdict = 'pass') => {
+      if (verdict === 'pass') to.write(bytes);
+      else if (verdict === 'cut') cut();
+      else to.write(bytes.subarray(0, verdict), cut);
+    };
+    client.on('data', (bytes) => forward(bytes, server, inspector.fromClient?.(bytes)));
+    server.on('data', (bytes) => forward(bytes, client, inspector.fromServer?.(bytes)));
   }
 }

@@ -57,7 +57,7 @@ export async function loseAnswers(
   settings: Partial<ServiceSettings> = {},
   events = 300,
 ): Promise<void> {
-  const cutter = new CommitCutter(setting.databaseUrl, 4);
+  const cutter = new CommitCutter(setting.databaseUrl, 4, 16);
   try {
     const world = await setting.world({ serviceDatabaseUrl: await cutter.start() });
     // One counted failure would be the end of a record.

@@ -237,6 +237,21 @@ describe('the ledger’s connections', () => {
     await expect(ledger.open()).rejects.toThrow(ConnectionClosedError);
   });
 
+  it('tell what is the matter when the schema was dropped, or its privileges were taken away', async () => {
+    const ledger = await schema.open();
+    const { fence } = await ledger.takeFence(newLane(), always);
+    await schema.query('alter schema {schema} rename to {gone}'.replace('{gone}', `"${schema.schema}_gone"`));
+    try {
+      const taken = ledger.takeFence(fence.lane, always);
+      await expect(taken).rejects.toThrow(LedgerUnreachableError);
+      await expect(taken).rejects.toThrow(/does not exist.*was dropped or renamed.*put it back/);
+    } finally {
+      await schema.query(`alter schema "${schema.schema}_gone" rename to {schema}`);
+    }
+    // It goes on by itself.
+    await ledger.takeFence(fence.lane, always);
+  });
+
   it('need not have been opened to be closed', async () => {
     await new PostgresLedger({ connection: databaseUrl() }).close();
   });

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import pg from 'pg';
 import type { Fence } from '../../../lib/execution/ledger.js';
 import type { PostgresLedger } from '../../../lib/postgres/postgres-ledger.js';
 import type { TransactionClient } from '../../../lib/postgres/transaction-client.js';
@@ -53,15 +54,15 @@ describe('what Postgres is doing for a transaction that has to end', () => {
   });
 
   it('is canceled without pipelining too', async () => {
-    const other = await schema.open({
-      connection: { connectionString: databaseUrl(), max: 3, pipeline: false } as never,
-      applicationName,
-    });
+    const pool = new pg.Pool({ connectionString: databaseUrl(), max: 3, application_name: applicationName });
+    const other = await schema.open({ connection: pool });
     const { rollback, ended } = await sleeper(other);
     await eventually(async () => (await running()).length === 1);
     await rollback();
     expect(await ended).toBeInstanceOf(Error);
     await eventually(async () => (await running()).length === 0);
+    await other.close();
+    await pool.end();
   });
 
   it('is canceled behind a pooler', async () => {
