@@ -41,7 +41,8 @@ const DEFAULT_BROKER = 'localhost:9092';
 const COMMIT_INTERVAL = 500;
 const GROUP_MILLIS = 10;
 const STRETCHED_GROUP_MILLIS = 100;
-const MAX_HELD_RECORDS = 2_000;
+/** Several groups of each partition. More would only wait as objects, which the driver keeps as bytes. */
+const MAX_HELD_RECORDS = 500;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;
 
 /** Options of one side, copied, defaulted and checked. Nothing reads the user's object afterwards. */
