@@ -31,6 +31,8 @@ export interface FailureFacts {
   readonly failures: number;
   /** Attempts that may fail in all. */
   readonly attempts: number;
+  /** The next attempt would begin after the deadline over all of them. */
+  readonly overdue: boolean;
   readonly onExhausted: 'dead-letter' | 'block' | undefined;
   /** What an exception filter that has taken the counting over wants. */
   readonly filtered: 'retry' | 'answer' | undefined;
@@ -45,11 +47,15 @@ export function decide(facts: FailureFacts): Decision {
   if (failureClass === 'fenced') return 'refence';
   if (kind === 'request') {
     if (failureClass !== 'retriable-request') return 'answer';
-    return facts.filtered ?? (facts.failures < facts.attempts ? 'retry' : 'answer');
+    return facts.filtered ?? (mayTryAgain(facts) ? 'retry' : 'answer');
   }
   if (facts.filtered === 'retry') return 'retry';
   if (failureClass === 'terminal') return facts.hasPlaceForDead ? 'dead-letter' : 'skip';
-  if (facts.failures < facts.attempts) return 'retry';
+  if (mayTryAgain(facts)) return 'retry';
   const onExhausted = facts.onExhausted ?? (facts.hasPlaceForDead ? 'dead-letter' : 'block');
   return onExhausted === 'dead-letter' && !facts.hasPlaceForDead ? 'block' : onExhausted;
+}
+
+function mayTryAgain({ failures, attempts, overdue }: FailureFacts): boolean {
+  return failures < attempts && !overdue;
 }

@@ -1,6 +1,7 @@
 import { deferred, type Deferred } from '../runtime/deferred.js';
 import { sleep, type Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
+import { operatorEvents } from '../runtime/operator-events.js';
 import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 
 /**
@@ -14,6 +15,7 @@ export class Gate {
   constructor(
     private readonly clock: Clock,
     private readonly log: Log,
+    private readonly group: string,
     private readonly onClosed: () => void,
   ) {}
 
@@ -41,6 +43,8 @@ export class Gate {
     this.closed = deferred();
     this.onClosed();
     this.log.warn(`Work is held: ${reason}. It goes on by itself; no attempt is counted meanwhile.`);
+    const closed = operatorEvents['gate-closed'];
+    if (closed.hasSubscribers) closed.publish({ group: this.group, reason });
     void this.reopen(probe);
   }
 
@@ -59,8 +63,10 @@ export class Gate {
       } catch {
         continue;
       }
-      const seconds = ((this.clock.monotonic() - since) / 1000).toFixed(1);
-      this.log.log(`Work goes on after ${seconds} s`);
+      const duration = this.clock.monotonic() - since;
+      this.log.log(`Work goes on after ${(duration / 1000).toFixed(1)} s`);
+      const opened = operatorEvents['gate-opened'];
+      if (opened.hasSubscribers) opened.publish({ group: this.group, duration });
       return this.open();
     }
   }

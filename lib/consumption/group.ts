@@ -8,6 +8,8 @@ import type { Attempt, Delivery } from './attempt.js';
  * answered, and no offset of it moves, before `commit` has resolved.
  */
 export interface GroupResource {
+  /** Attempts share nothing: those that succeeded are committed although another of their group failed. */
+  readonly isolates: boolean;
   /**
    * Makes the work of these attempts durable; whatever was prepared for others of the group is given back.
    * Resolves with what is still to be done for them outside (produce the outbox), awaited before their offsets move.
@@ -17,6 +19,11 @@ export interface GroupResource {
   rollback(): Promise<void>;
   /** Writes down how a delivery ended without success, in a transaction of its own. */
   conclude(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
+  /**
+   * A delivery failed by itself, and will be tried again: its count (`delivery.failures`) is to survive this process.
+   * Never rejects.
+   */
+  noteFailure(attempt: Attempt, error: unknown): Promise<void>;
   /** Resolves when the resource can take work again. */
   probe(): Promise<void>;
 }

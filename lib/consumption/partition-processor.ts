@@ -7,13 +7,15 @@ import { sleep } from '../runtime/clock.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
 import { newDelivery, type Attempt, type Delivery } from './attempt.js';
 import { decide, type FailureClass } from './decision.js';
+import { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import { GroupRunner, type GroupFailure } from './group-runner.js';
 import type { Ending } from './group.js';
 import { OffsetTracker } from './offset-tracker.js';
 import { PartitionPause } from './partition-pause.js';
 import { RecordQueue } from './record-queue.js';
-import { PROBE_BACKOFF, retryDelay } from './retry-policy.js';
+import { retryAfter } from './retry-after.js';
+import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 import { Settlements } from './settlements.js';
 
 /**
@@ -37,6 +39,7 @@ export class PartitionProcessor {
   private readonly ending = new AbortController();
   private working: Promise<void> | undefined;
   private readonly settlements: Settlements;
+  private readonly events: DeliveryEvents;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
 
@@ -52,9 +55,13 @@ export class PartitionProcessor {
       context.completed();
       this.balance();
     });
+    this.events = new DeliveryEvents(context.groupId, context.clock);
     this.runner = new GroupRunner(
       context,
-      (attempt, afterwards) => this.settlements.settle(attempt, afterwards),
+      (attempt, afterwards) => {
+        this.events.succeeded(attempt);
+        this.settlements.settle(attempt, afterwards);
+      },
       () => this.state === 'running' && !this.pause.released,
       (delivery) => this.began(delivery),
     );
@@ -189,17 +196,25 @@ export class PartitionProcessor {
         error,
       });
     }
+    const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
+    const wanted = retryAfter(error, clock);
     const decision = decide({
       failureClass,
       kind: delivery.kind,
       failures: delivery.failures,
       attempts: options.retry.attempts,
+      overdue: (wanted ?? 0) >= left,
       onExhausted: options.onExhausted,
       filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
     const what = `${delivery.handler.name} failed at ${partitionName(this.partition)} offset ${delivery.record.offset}`;
     const why = describeError(error);
+    const again = decision === 'retry' || decision === 'block';
+    const delay = again
+      ? (wanted ?? delayWithin(left, retryDelay(options.retry, delivery.failures, clock)))
+      : undefined;
+    this.events.failed(delivery, error, decision, delay);
     switch (decision) {
       case 'retry':
       case 'block': {
@@ -208,7 +223,8 @@ export class PartitionProcessor {
         if (decision === 'block' && delivery.failures === options.retry.attempts) {
           log.error(`${what} ${delivery.failures} times and holds its partition until it succeeds: ${why}`);
         }
-        return this.wait(retryDelay(options.retry, delivery.failures, clock));
+        await attempt.resource?.noteFailure(attempt, error);
+        return this.wait(delay!);
       }
       case 'answer':
         attempt.replies.push(failure.answer ?? this.context.errorReply(error));
@@ -220,6 +236,7 @@ export class PartitionProcessor {
       }
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
+        this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
         return this.settlements.settle(attempt, undefined);
       case 'hold':
       case 'refence':
@@ -234,6 +251,7 @@ export class PartitionProcessor {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
+        this.events.ended(attempt.delivery, ending);
         return this.settlements.settle(attempt, after?.());
       } catch (error) {
         if (round === 1) {
@@ -249,6 +267,7 @@ export class PartitionProcessor {
 
   private began(delivery: Delivery): void {
     delivery.runs++;
+    this.events.called(delivery);
     if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 

@@ -14,6 +14,7 @@ import {
   type TopicPartition,
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
+import { operatorEvents } from '../runtime/operator-events.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -51,7 +52,7 @@ export class RecordConsumer implements ConsumerListener {
     this.context = {
       ...ports,
       counters,
-      gate: new Gate(ports.clock, ports.log, () => counters.gateClosed++),
+      gate: new Gate(ports.clock, ports.log, ports.groupId, () => counters.gateClosed++),
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
@@ -113,6 +114,15 @@ export class RecordConsumer implements ConsumerListener {
     });
   }
 
+  /** How far each partition held now is done: what would be committed. */
+  get positions(): PartitionOffset[] {
+    return [...this.processors.values()].map(({ partition, position }) => ({
+      topic: partition.topic,
+      partition: partition.partition,
+      offset: position,
+    }));
+  }
+
   /** The partitions held now. */
   get partitions(): AssignedPartition[] {
     return [...this.processors.values()].map(({ partition }) => partition);
@@ -128,10 +138,12 @@ export class RecordConsumer implements ConsumerListener {
       return new PartitionProcessor(partition, this.context, reached);
     });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
+    this.tellRebalanced('assigned', partitions);
     await this.commit(assigned);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
+    this.tellRebalanced(reason, partitions);
     const leaving = partitions.flatMap((partition) => this.processors.get(partitionName(partition)) ?? []);
     const names = new Set(partitions.map(partitionName));
     const ending = [...this.superseded].filter(({ partition }) => names.has(partitionName(partition)));
@@ -162,6 +174,13 @@ export class RecordConsumer implements ConsumerListener {
       `${partitionName(partition)}: offset ${wanted} does not exist (any more), reading goes on at ${resumeAt}. ` +
         "Records in between were deleted by the broker before this group had read them: raise the topic's retention.",
     );
+  }
+
+  private tellRebalanced(change: 'assigned' | RevocationReason, partitions: readonly TopicPartition[]): void {
+    const { rebalanced } = operatorEvents;
+    if (!rebalanced.hasSubscribers) return;
+    const names = partitions.map(({ topic, partition }) => ({ topic, partition }));
+    rebalanced.publish({ group: this.context.groupId, change, partitions: names });
   }
 
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */

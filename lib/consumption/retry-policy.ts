@@ -9,6 +9,8 @@ export interface RetryPolicy {
   readonly max: number;
   /** Full jitter: a delay is drawn from [0, what the factor says]. */
   readonly jitter: boolean;
+  /** No attempt begins later than this after the first failure. Absent or `Infinity`: there is no such time. */
+  readonly deadline?: number | undefined;
 }
 
 export const DEFAULT_RETRY: RetryPolicy = {
@@ -17,6 +19,7 @@ export const DEFAULT_RETRY: RetryPolicy = {
   factor: 2,
   max: 30_000,
   jitter: true,
+  deadline: Infinity,
 };
 
 /** How infrastructure is probed: soon, then less often; it counts no attempts. */
@@ -34,4 +37,9 @@ export function retryDelay(policy: RetryPolicy, failures: number, clock: Clock):
   const exponent = Math.min(failures - 1, 64);
   const ceiling = Math.min(policy.max, policy.initial * policy.factor ** exponent);
   return Math.round(policy.jitter ? ceiling * clock.random() : ceiling);
+}
+
+/** A delay that does not outlast what is `left` until a deadline; once that is over it has nothing to say. */
+export function delayWithin(left: number, delay: number): number {
+  return left > 0 ? Math.min(delay, left) : delay;
 }

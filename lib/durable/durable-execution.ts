@@ -50,7 +50,7 @@ export class DurableExecution {
   }
 
   /**
-   * 1 for the first run of the handler for this message in this process.
+   * 1 for the first run of the handler for this message, plus the failures so far, also of earlier processes.
    * @throws OutsideHandlerError
    */
   get attempt(): number {

@@ -22,7 +22,7 @@ export interface HandlerRun extends Run {
   readonly kind: 'handler';
   /** The idempotency key, as people write it. */
   readonly key: string;
-  /** 1 for the first run in this process. */
+  /** 1 for the first run, plus the failures so far. */
   readonly attempt: number;
   readonly steps: RunSteps;
   /** What a step's own function sees: it is inside of one. */
@@ -57,11 +57,15 @@ export type DurableRun = HandlerRun | TransactionRun;
 /** Follows a run through its promises. */
 export const durableRuns = new AsyncLocalStorage<DurableRun>();
 
-/** The nested transactions of the run that the caller belongs to; `ended` if it outlived its run. */
-export function currentNested(clock: Clock): NestedTransactions | 'ended' | undefined {
+/**
+ * The nested transactions of the run that the caller belongs to; `ended` if it outlived its run, `none` if no transaction
+ * is open in it.
+ */
+export function currentNested(clock: Clock): NestedTransactions | 'ended' | 'none' | undefined {
   const run = durableRuns.getStore();
   if (run === undefined) return undefined;
   if (!run.open) return 'ended';
+  if (run.client === undefined) return 'none';
   return (run.nested ??= new NestedTransactions(run.client as TransactionClient, clock, () => !run.open));
 }
 

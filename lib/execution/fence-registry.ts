@@ -1,3 +1,5 @@
+import type { Clock } from '../runtime/clock.js';
+import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
 import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
 
@@ -19,10 +21,16 @@ interface Held {
 export class FenceRegistry {
   private readonly held = new Map<string, Held>();
 
+  /** Of the records of these lanes. */
+  readonly failures: FailureRegistry;
+
   constructor(
     private readonly ledger: Ledger,
     private readonly dispatcher: OutboxDispatcher,
-  ) {}
+    clock: Clock,
+  ) {
+    this.failures = new FailureRegistry(() => ledger.failures, clock);
+  }
 
   /** The lane's fence, taken if need be. What an earlier owner had committed and not produced is produced first. */
   async take(lane: Lane, holder: FenceHolder): Promise<Fence> {
@@ -31,6 +39,7 @@ export class FenceRegistry {
     if (held?.rebalanceId === holder.rebalanceId) return held.fence;
     const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
+    await this.failures.load(fence, fence.nextOffset);
     this.held.set(name, { rebalanceId: holder.rebalanceId, fence });
     return fence;
   }

@@ -1,14 +1,19 @@
-import { CommitUnknownError, FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import {
+  CommitUnknownError,
+  ExecutionInWorkError,
+  FencedError,
+  LedgerUnreachableError,
+} from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
 import { packHeaders } from '../messages/header-packing.js';
 import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
 import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
-import { byteaArray } from './parameters.js';
+import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
-import { STATE_NUMBERS, type Statements } from './statements.js';
+import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
 
 /** How often the row under the key may change while we decide. */
 const MAX_ROUNDS = 5;
@@ -71,8 +76,14 @@ async function writeExecution(
     const [row] = await session.run(statements.findExecutions, [scopeId, byteaArray([execution.key])]);
     if (row !== undefined) {
       const known = knownExecution(row);
+      if (known.state === 'claimed') {
+        if (await concludeOver(session, statements.concludeClaimed, scopeId, conclusion)) return 'written';
+        throw new ExecutionInWorkError(
+          `The execution at ${lane.topic}[${lane.partition}] offset ${execution.offset} is in work elsewhere`,
+        );
+      }
       if (known.state !== 'failed' || state !== 'failed' || isAt(known, conclusion)) return known;
-      if (await failAgain(session, statements, scopeId, conclusion)) return 'written';
+      if (await concludeOver(session, statements.failAgain, scopeId, conclusion)) return 'written';
     }
     // Deleted, or taken over by a new request, between two statements.
     if (round === MAX_ROUNDS)
@@ -80,11 +91,12 @@ async function writeExecution(
   }
 }
 
-async function failAgain(
+/** Puts the ending in the place of what is there, if that still is what `statement` is for. */
+async function concludeOver(
   session: Session,
-  statements: Statements,
+  statement: Statement,
   scopeId: number,
-  { fence: { lane }, execution, attempts }: Conclusion,
+  { fence: { lane }, execution, attempts, state }: Conclusion,
 ): Promise<boolean> {
   const values = [
     scopeId,
@@ -94,8 +106,9 @@ async function failAgain(
     lane.partition,
     String(execution.offset),
     attempts,
+    STATE_NUMBERS[state],
   ];
-  const result = await session.batch([[statements.failAgain, values]]);
+  const result = await session.batch([[statement, values]]);
   if (result.error !== undefined) throw result.error;
   return result.rowCounts[0] === 1;
 }
@@ -109,7 +122,10 @@ async function belongingsOf(
   const { key } = execution;
   const calls: Call[] = [];
   if (error !== null) {
-    calls.push([statements.addFailure, [scopeId, key, storable(error.name), storable(error.message)]]);
+    calls.push([
+      statements.addFailure,
+      [scopeId, key, storableText(error.name), storableText(error.message)],
+    ]);
   }
   if (deadLetter !== null) {
     calls.push([
@@ -122,7 +138,7 @@ async function belongingsOf(
         lane.partition,
         String(execution.offset),
         String(deadLetter.timestamp),
-        storable(deadLetter.reason),
+        storableText(deadLetter.reason),
         deadLetter.key,
         deadLetter.value,
         packHeaders(deadLetter.headers),
@@ -149,9 +165,4 @@ function isAt(known: KnownExecution, { fence: { lane }, execution }: Conclusion)
   return (
     known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
   );
-}
-
-/** Postgres stores no NUL in text, and an error's message must not keep its record from being concluded. */
-function storable(text: string): string {
-  return text.replaceAll('\0', '\u{fffd}');
 }

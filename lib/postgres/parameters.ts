@@ -21,6 +21,11 @@ export function textArray(items: readonly string[]): string {
   return `{${items.map((item) => `"${item.replaceAll(/["\\]/g, '\\$&')}"`).join(',')}}`;
 }
 
+/** Postgres stores no NUL in text, and what an error says must not keep its record from being written about. */
+export function storableText(text: string): string {
+  return text.replaceAll('\0', '\u{fffd}');
+}
+
 /** Many values as one run of bytes, with the bounds of each as `substring` counts them. */
 export class PackedBytes {
   private readonly parts: Buffer[] = [];

@@ -64,9 +64,11 @@ export class PostgresCare implements LedgerCare {
     const result = await this.alone('prune', async (session) => {
       await session.run(this.statements.forgetMembers, []);
       await session.run(this.statements.forgetInstances, []);
+      await session.run(this.statements.forgetRetries, [keys]);
       const executions = await session.run(this.statements.pruneExecutions, [keys, messageIds, limit]);
       const replies = await session.run(this.statements.pruneReplies, [messageIds, limit]);
-      const counts = [executions[0]!, replies[0]!];
+      const claims = await session.run(this.statements.pruneClaims, [keys, messageIds, limit]);
+      const counts = [executions[0]!, replies[0]!, claims[0]!];
       return {
         deleted: counts.reduce((sum, row) => sum + Number(row['deleted']), 0),
         more: counts.some((row) => Number(row['seen']) === limit),

@@ -19,6 +19,8 @@ import {
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
+import { PostgresClaims } from './postgres-claims.js';
+import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
@@ -40,8 +42,10 @@ const OWN_CONNECTIONS = 2;
 export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
+  readonly failures: PostgresFailures;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
+  readonly claims: PostgresClaims;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
@@ -58,8 +62,11 @@ export class PostgresLedger implements Ledger {
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
+    this.failures = new PostgresFailures(schema, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
-    this.steps = new PostgresStepJournal(this.statements, () => this.parts());
+    const parts = () => this.parts();
+    this.steps = new PostgresStepJournal(this.statements, parts);
+    this.claims = new PostgresClaims(schema, prepare, this.statements, this.owner, parts);
   }
 
   /** The pool that the ledger works with, for whoever shares it. */

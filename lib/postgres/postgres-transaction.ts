@@ -1,5 +1,6 @@
 import {
   CommitUnknownError,
+  ExecutionInWorkError,
   LedgerUnreachableError,
   TransactionAbortedError,
   WrongCallOrderError,
@@ -37,7 +38,7 @@ interface ClaimedLane {
 interface Reclaimed {
   readonly scopeId: number;
   readonly key: Buffer;
-  /** The row as it was, to be put back if the claim is released. */
+  /** The row as it was, failed or claimed, to be put back if the claim is released. */
   readonly before: Row;
 }
 
@@ -180,9 +181,7 @@ export class PostgresTransaction implements LedgerTransaction {
         String(offset),
       ]);
       if (before === undefined) {
-        throw new LedgerUnreachableError(
-          'Another transaction took the failed execution over first; try again',
-        );
+        throw new ExecutionInWorkError('The execution is in work elsewhere, or was taken over first');
       }
       this.reclaimed.set(keyName(scopeId, key), { scopeId, key, before });
     });
@@ -220,7 +219,7 @@ export class PostgresTransaction implements LedgerTransaction {
     for (const release of work.releases) calls.push(...(await this.releaseCalls(release)));
     for (const { scopeId, key } of this.reclaimed.values()) {
       // The failure is history; its error reply must not answer for the new run.
-      calls.push([this.statements.forgetFailure, [scopeId, key]]);
+      calls.push([this.statements.forgetBefore, [scopeId, key]]);
     }
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
@@ -243,7 +242,7 @@ export class PostgresTransaction implements LedgerTransaction {
       const reclaimed = this.reclaimed.get(name);
       if (reclaimed !== undefined) {
         this.reclaimed.delete(name);
-        calls.push([this.statements.restoreFailed, restoreValues(reclaimed)]);
+        calls.push([this.statements.restore, restoreValues(reclaimed)]);
       } else if (ours.has(name)) {
         toDelete.push(key);
       } else {
@@ -304,6 +303,14 @@ function keyName(scopeId: number, key: Buffer): string {
 }
 
 function restoreValues({ scopeId, key, before }: Reclaimed): Parameter[] {
-  const columns = ['fingerprint', 'topic_id', 'partition', 'record_offset', 'attempts', 'finished_at'];
+  const columns = [
+    'state',
+    'fingerprint',
+    'topic_id',
+    'partition',
+    'record_offset',
+    'attempts',
+    'finished_at',
+  ];
   return [scopeId, key, ...columns.map((column) => before[column] ?? null)];
 }

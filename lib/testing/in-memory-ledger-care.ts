@@ -76,12 +76,29 @@ export class InMemoryLedgerCare implements LedgerCare {
       steps.delete(name);
       deleted++;
     }
+    for (const [name, { leaseUntil }] of this.store.claims) {
+      if (this.clock.now() - leaseUntil <= Math.max(retention.keys, retention.messageIds)) continue;
+      this.store.claims.delete(name);
+      executions.delete(name);
+      steps.delete(name);
+      deleted++;
+    }
     for (const [name, { createdAt }] of replies) {
       if (executions.has(name) || this.clock.now() - createdAt <= retention.messageIds) continue;
       replies.delete(name);
       deleted++;
     }
+    this.pruneRetries(retention);
     return { deleted, more: false };
+  }
+
+  private pruneRetries({ keys }: Retention): void {
+    for (const [name, noted] of this.store.retries) {
+      const nextOffset = this.store.fences.get(name)?.nextOffset ?? 0n;
+      for (const [offset, { lastFailedAt }] of noted) {
+        if (offset < nextOffset || this.clock.now() - lastFailedAt > keys) noted.delete(offset);
+      }
+    }
   }
 
   private isDue({ lane, createdAt }: StoredOutboxRecord, bounds: SweepBounds): boolean {
@@ -95,6 +112,7 @@ export class InMemoryLedgerCare implements LedgerCare {
 
   private isOver(execution: StoredExecution, { keys, messageIds }: Retention): boolean {
     const { scope, state, key, finishedAt, topicId, partition, offset } = execution;
+    if (state === 'claimed') return false;
     const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
     if (this.clock.now() - finishedAt <= kept) return false;
     if (this.store.locks.holderOf(executionName(scope, key)) !== undefined) return false;

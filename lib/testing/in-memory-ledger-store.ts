@@ -31,6 +31,20 @@ export interface StoredFence {
   readonly owner: string;
 }
 
+export interface StoredClaim {
+  readonly token: string;
+  readonly instance: string;
+  readonly lane: Lane;
+  readonly key: Buffer;
+  readonly offset: bigint;
+  /** Milliseconds since the epoch. */
+  readonly claimedAt: number;
+  readonly leaseUntil: number;
+  readonly takeovers: number;
+  /** The execution had failed before: a release puts that back. */
+  readonly hadFailed: boolean;
+}
+
 export interface StoredDeadLetter extends DeadLetterToStore {
   readonly lane: Lane;
   readonly executionKey: Buffer;
@@ -49,6 +63,14 @@ export interface StoredOutboxRecord {
 export interface StoredReply {
   readonly body: Buffer;
   readonly createdAt: number;
+}
+
+/** Of a record that is tried again; times are milliseconds since the epoch. */
+export interface StoredRetry {
+  readonly failures: number;
+  readonly firstFailedAt: number;
+  readonly lastFailedAt: number;
+  readonly error: { readonly name: string; readonly message: string };
 }
 
 /** A row that a handler wrote through its transaction's client. */
@@ -86,6 +108,10 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Who holds which execution in state `claimed`. */
+  readonly claims = new Map<string, StoredClaim>();
+  /** By lane and offset. */
+  readonly retries = new Map<string, Map<bigint, StoredRetry>>();
   /** Per execution, by position. */
   readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
@@ -166,6 +192,14 @@ export function executionName(scope: Scope, key: Buffer): string {
 
 export function laneName({ scope, topicId, partition }: Lane): string {
   return JSON.stringify([scope.group, scope.handler, topicId, partition]);
+}
+
+/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
+export function isLeftTo(lane: Lane, left: Lane): boolean {
+  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
+  return (
+    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
+  );
 }
 
 /** What the port tells of an execution. */

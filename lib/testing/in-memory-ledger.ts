@@ -1,21 +1,13 @@
-import {
-  ConnectionClosedError,
-  FencedError,
-  LedgerUnreachableError,
-  WrongCallOrderError,
-} from '../errors/errors.js';
+import { ConnectionClosedError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { InMemoryClaims } from './in-memory-claims.js';
+import { conclude } from './in-memory-conclude.js';
+import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import {
-  executionName,
-  InMemoryLedgerStore,
-  knownExecution,
-  laneName,
-  type StoredExecution,
-} from './in-memory-ledger-store.js';
+import { executionName, InMemoryLedgerStore, isLeftTo, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
@@ -39,8 +31,10 @@ export class InMemoryLedger implements Ledger {
   readonly store: InMemoryLedgerStore;
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
+  readonly failures: InMemoryFailures;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
+  readonly claims: InMemoryClaims;
   private readonly clock: Clock;
   /** What the store knows this ledger by. */
   readonly name: string;
@@ -59,9 +53,16 @@ export class InMemoryLedger implements Ledger {
       await this.reach();
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
+    this.failures = new InMemoryFailures(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
+    this.claims = new InMemoryClaims(store, clock, {
+      owner: this.name,
+      reach,
+      takeLostAnswer: () => this.takeLostAnswer(),
+      locking: (work) => this.locking(work),
+    });
   }
 
   async open(): Promise<void> {
@@ -111,7 +112,11 @@ export class InMemoryLedger implements Ledger {
     );
     this.store.locks.release(name, taker);
     await this.turn();
-    return { fence: { lane, epoch, nextOffset }, undispatched: undispatched.map(({ record }) => record) };
+    const inWork = [...this.store.claims.values()]
+      .filter((claim) => laneName(claim.lane) === name)
+      .map(({ offset }) => offset);
+    const fence = { lane, epoch, nextOffset, ...(inWork.length > 0 && { inWork }) };
+    return { fence, undispatched: undispatched.map(({ record }) => record) };
   }
 
   transaction(): InMemoryTransaction {
@@ -121,11 +126,7 @@ export class InMemoryLedger implements Ledger {
       owner: this.name,
       now: () => this.clock.now(),
       turn: () => this.turn(),
-      takeLostAnswer: () => {
-        const lostAnswer = this.lostAnswer;
-        this.lostAnswer = undefined;
-        return lostAnswer;
-      },
+      takeLostAnswer: () => this.takeLostAnswer(),
       ended: (transaction) => this.transactions.delete(transaction),
     };
     const transaction = new InMemoryTransaction(host);
@@ -148,39 +149,9 @@ export class InMemoryLedger implements Ledger {
   async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
     this.check();
     await this.reach();
-    const { lane, epoch } = conclusion.fence;
-    const { locks, fences, executions } = this.store;
-    const lock = {};
-    const forget = this.store.whenDisconnected(() => locks.cancel(lock, unreachable()));
-    const key = executionName(lane.scope, conclusion.execution.key);
     try {
-      await locks.acquire(laneName(lane), lock);
-      const fence = fences.get(laneName(lane));
-      if (fence === undefined || fence.epoch !== epoch) {
-        throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
-      }
-      await locks.acquire(key, lock);
-      const past = conclusion.execution.offset + 1n;
-      const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
-      fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
-      const moved = { lane, epoch, epochInForce: fence.epoch, nextOffset };
-      const known = executions.get(key);
-      if (known !== undefined) {
-        if (isAt(known, conclusion)) return undefined;
-        if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
-      }
-      this.write(key, conclusion);
-      this.store.committed({
-        owner: this.name,
-        fences: [moved],
-        executions: [executions.get(key)!],
-        rows: [],
-        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
-      });
-      return undefined;
+      return await conclude(this.store, conclusion, this.name, () => this.clock.now());
     } finally {
-      forget();
-      locks.releaseAll(lock);
       await this.turn();
     }
   }
@@ -195,13 +166,13 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
-    this.members.die();
     this.breakConnections();
     this.care.crash();
   }
 
-  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  /** All connections break: open transactions roll back, and to other processes this one seems dead until it looks again. */
   breakConnections(): void {
+    this.members.die();
     for (const transaction of [...this.transactions]) transaction.break();
   }
 
@@ -210,30 +181,24 @@ export class InMemoryLedger implements Ledger {
     this.lostAnswer = { stored };
   }
 
-  private write(name: string, conclusion: Conclusion): void {
-    const { fence, execution, state, attempts, error, reply, deadLetter, outbox } = conclusion;
-    const { lane } = fence;
-    const { scope, topicId, partition } = lane;
-    const { fingerprint, offset } = execution;
-    const key = Buffer.from(execution.key);
-    const now = this.clock.now();
-    this.store.executions.set(name, {
-      scope,
-      key,
-      state,
-      fingerprint,
-      topicId,
-      partition,
-      offset,
-      attempts,
-      error,
-      finishedAt: now,
-    });
-    if (reply !== null) this.store.replies.set(name, { body: Buffer.from(reply), createdAt: now });
-    if (deadLetter !== null) {
-      this.store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
+  /** With row locks of its own, all of them released at the end. */
+  private async locking<T>(work: (lock: (name: string) => Promise<void>) => Promise<T>): Promise<T> {
+    const { locks } = this.store;
+    const holder = {};
+    const forget = this.store.whenDisconnected(() => locks.cancel(holder, unreachable()));
+    try {
+      return await work((name) => locks.acquire(name, holder));
+    } finally {
+      forget();
+      locks.releaseAll(holder);
+      await this.turn();
     }
-    if (outbox !== null) this.store.addOutbox(lane, outbox, now);
+  }
+
+  private takeLostAnswer(): { readonly stored: boolean } | undefined {
+    const { lostAnswer } = this;
+    this.lostAnswer = undefined;
+    return lostAnswer;
   }
 
   /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */
@@ -298,18 +263,4 @@ export class InMemoryLedger implements Ledger {
 
 function unreachable(): LedgerUnreachableError {
   return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-/** A lane inherits from itself, and from the same lane of an earlier topic of its name. */
-function isLeftTo(lane: Lane, left: Lane): boolean {
-  const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
-  return (
-    same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
-}
-
-function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
-  return (
-    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
-  );
 }

@@ -29,7 +29,7 @@ export class KafkaDeliveryContext extends KafkaContext {
     deliveries.set(this, { attempt, host });
   }
 
-  /** 1 for the first run of the handler for this record in this process; runs that were undone uncounted don't count. */
+  /** 1 for the first run for this record, plus the failures so far: of a durable handler also those of earlier processes. */
   get attempt(): number {
     return delivered(this).attempt.number;
   }

@@ -27,7 +27,7 @@ export type SkipHandler = (message: ReturnType<KafkaDeliveryContext['getMessage'
  * Limits how often a record may fail: after `maxRetries` failures it is skipped, and the circuit opens, so that records
  * that fail meanwhile are skipped at once. Bind it with `@UseFilters(new KafkaMaxRetryExceptionFilter(5))`.
  *
- * Failures are counted per record and handler, by this process; those of the database or the broker are not. A skipped
+^ * Failures are counted per record and handler, across restarts where it is durable; those of the database or the broker are not. A skipped
  * record's offset moves like any other's, never past one that is unfinished; under `DurableModule` what the handler
  * wrote is rolled back and the ledger says `skipped`.
  *

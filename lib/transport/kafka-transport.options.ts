@@ -20,7 +20,7 @@ export interface KafkaTransportOptions extends NestOptions {
    * stretch up to 100 ms while commits take longer than an eighth of that.
    */
   groupCommit?: { maxRecords?: number; maxMillis?: number } | false;
-  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter. */
+  /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter, no deadline. */
   retry?: Partial<RetryPolicy>;
   /**
    * After the last attempt: `dead-letter` gives the record up, `block` tries for ever.

@@ -166,6 +166,7 @@ function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
   numberAtLeast('retry.factor', retry.factor, 1);
   numberAtLeast('retry.max', retry.max, 0);
   flag('retry.jitter', retry.jitter);
+  numberAtLeast('retry.deadline', retry.deadline, 1);
   if (retry.initial > retry.max) {
     throw new InvalidOptionError(
       'retry.initial',

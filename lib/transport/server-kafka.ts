@@ -24,6 +24,7 @@ import { HandlerRegistry } from './handler-registry.js';
 import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
+import { LagReporter } from './lag-reporter.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
@@ -42,6 +43,7 @@ interface Connection {
   readonly records: RecordConsumer;
   readonly replies: ReplyPublisher;
   readonly calls: HandlerCalls;
+  readonly lag: LagReporter;
 }
 
 /** From `listen` to the end of `close`. A server that listens again takes a new one. */
@@ -172,6 +174,7 @@ export class ServerKafka
     }
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
+    life.connection.lag.start();
   }
 
   /** Calls share one ending: whoever closes second must not go on before the first has finished. */
@@ -181,8 +184,8 @@ export class ServerKafka
 
   private async release({ connection, starting }: Life): Promise<void> {
     if (connection) {
-      const { records, replies, producer } = connection;
-      const settled = [await settle(records.stop())];
+      const { records, replies, producer, lag } = connection;
+      const settled = [await settle(lag.stop()), await settle(records.stop())];
       replies.close();
       settled.push(await settle(producer.disconnect()));
       for (const error of settled) if (error) this.logger.error(error);
@@ -205,7 +208,8 @@ export class ServerKafka
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);
-    return { driver, producer, consumer, seat, records, replies, calls };
+    const lag = new LagReporter(this.groupId, driver, records, resolved.clock, this.logger);
+    return { driver, producer, consumer, seat, records, replies, calls, lag };
   }
 
   /** The Kafka client to listen with. */
@@ -250,6 +254,7 @@ export class ServerKafka
     const { streamOffsetTimeout } = resolved;
     return {
       open,
+      parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),

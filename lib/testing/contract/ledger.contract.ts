@@ -1,10 +1,13 @@
 import { describeCare } from './ledger-care.contract.js';
+import { describeClaims } from './ledger-claims.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
+import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
+import { describeTakeovers } from './ledger-takeovers.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -33,7 +36,10 @@ export function describeLedgerContract(
     describeConclusions(runner, current);
     describeReader(runner, current);
     describeCare(runner, current);
+    describeFailures(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
+    describeClaims(runner, current);
+    describeTakeovers(runner, current);
   });
 }

@@ -13,7 +13,8 @@ const APPLICATION = [
   'grant select, insert on {schema}.scope to {role}',
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
-    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step to {role}`,
+    {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step,
+    {schema}.retry to {role}`,
   'grant select, update on {schema}.pruning to {role}',
   'grant usage on sequence {schema}.fence_epoch to {role}',
 ];
@@ -22,7 +23,8 @@ const APPLICATION = [
 const READER = [
   'grant usage on schema {schema} to {role}',
   `grant select on {schema}.executions, {schema}.dead_letters, {schema}.fences, {schema}.undispatched,
-    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps to {role}`,
+    {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps,
+    {schema}.retries to {role}`,
 ];
 
 describe('privileges', () => {
@@ -105,16 +107,20 @@ describe('privileges', () => {
       deadLetter: letter,
       outbox: outbox(),
     });
+    await ledger.failures.note(fence, { offset: 9n, failures: 1, error: conclusion.error });
+    expect(await ledger.failures.find(fence, 0n)).toHaveLength(1);
+    await ledger.failures.forget(lane, [9n]);
     const again = ledger.transaction();
     await again.claim({ fence, advanceTo: 6n, executions: [claimOf('c', 5)] });
     await again.reclaim(fence, claimOf('c', 5));
     await again.commit(nothing);
     expect((await ledger.findReplies(lane.scope, [claims[0]!.key])).size).toBe(1);
     expect((await ledger.takeFence(lane, always)).undispatched).toHaveLength(4);
+    await claimsAndSteps(ledger);
     await ledger.ping();
     expect(await ledger.reader.find([givenKey('given', 'd', 'a test').encoded], {})).toHaveLength(1);
-    expect((await ledger.reader.list({}, 10, undefined)).executions).toHaveLength(3);
-    expect(await ledger.reader.counts({})).toMatchObject([{ completed: 2, dead: 1 }]);
+    expect((await ledger.reader.list({}, 10, undefined)).executions).toHaveLength(4);
+    expect(await ledger.reader.counts({})).toMatchObject([{ completed: 3, dead: 1 }]);
     expect((await ledger.reader.outboxLag()).records).toBe(5);
     await ledger.care.beat();
     const member = { groupId: lane.scope.group, memberId: 'm' };
@@ -124,7 +130,28 @@ describe('privileges', () => {
     const bounds = { settled: -1_000, abandoned: -1_000, silence: 0, limit: 10 };
     const swept = await ledger.care.sweep(bounds, 0n, async (records) => records.map(({ id }) => id));
     expect(swept.produced).toBe(5);
-    expect((await ledger.care.prune({ keys: -1_000, messageIds: -1_000 }, 100)).deleted).toBe(3);
+    expect((await ledger.care.prune({ keys: -1_000, messageIds: -1_000 }, 100)).deleted).toBe(4);
+  };
+
+  /** Everything of claim mode; leaves nothing but a claim in work, of another group. */
+  const claimsAndSteps = async (ledger: PostgresLedger) => {
+    const { fence } = await ledger.takeFence(newLane(), always);
+    const held = { fence, token: randomUUID() };
+    const { scope } = fence.lane;
+    const [a, b] = [claimOf('x', 0), claimOf('y', 1)] as const;
+    expect(await ledger.claims.claim(held, [a, b], 0)).toEqual(['claimed', 'claimed']);
+    const step = { position: 0, name: 'charge', result: Buffer.from('r') };
+    await ledger.steps.record({ scope, key: a.key, step, token: held.token });
+    expect(await ledger.steps.find(scope, a.key)).toEqual([step]);
+    await ledger.claims.renew([held.token], 0);
+    expect(await ledger.claims.claim(held, [a], 60_000)).toEqual(['resumed']);
+    expect(await ledger.reader.inWork(scope, 10)).toHaveLength(2);
+    await ledger.claims.release(held.token, [a.key, b.key]);
+    const ending = { fence, attempts: 1, error: null, reply: null, outbox: null, deadLetter: null };
+    await ledger.conclude({ ...ending, execution: a, state: 'failed' });
+    await ledger.claims.reclaim(held, a, 60_000);
+    const completed = [{ execution: a, reply: undefined, outbox: [] }];
+    expect(await ledger.claims.complete({ ...held, completed, nextOffset: 1n })).toEqual([]);
   };
 
   it('of the documented role are enough for everything but migrations', async () => {
@@ -176,7 +203,17 @@ describe('privileges', () => {
     const client = new pg.Client(url);
     await client.connect();
     try {
-      for (const view of ['executions', 'dead_letters', 'fences', 'undispatched', 'instances', 'members']) {
+      for (const view of [
+        'executions',
+        'dead_letters',
+        'fences',
+        'undispatched',
+        'instances',
+        'claims',
+        'steps',
+        'members',
+        'retries',
+      ]) {
         await client.query(`select * from ${schema.quoted}.${view}`);
       }
       await expect(client.query(`select * from ${schema.quoted}.execution`)).rejects.toThrow(

@@ -14,7 +14,7 @@ describe('Gate', () => {
     clock = new ManualClock();
     log = new RecordingLogger();
     closings = 0;
-    gate = new Gate(clock, log, () => closings++);
+    gate = new Gate(clock, log, 'group', () => closings++);
   });
 
   async function pass(milliseconds: number): Promise<void> {

@@ -1,4 +1,9 @@
-import { DEFAULT_RETRY, PROBE_BACKOFF, retryDelay } from '../../../lib/consumption/retry-policy.js';
+import {
+  DEFAULT_RETRY,
+  delayWithin,
+  PROBE_BACKOFF,
+  retryDelay,
+} from '../../../lib/consumption/retry-policy.js';
 import { systemClock, type Clock } from '../../../lib/runtime/clock.js';
 
 const drawing = (value: number): Clock => ({ ...systemClock, random: () => value });
@@ -26,6 +31,21 @@ describe('retryDelay', () => {
   });
 
   it('has the documented defaults', () => {
-    expect(DEFAULT_RETRY).toEqual({ attempts: 10, initial: 100, factor: 2, max: 30_000, jitter: true });
+    expect(DEFAULT_RETRY).toEqual({
+      attempts: 10,
+      initial: 100,
+      factor: 2,
+      max: 30_000,
+      jitter: true,
+      deadline: Infinity,
+    });
+  });
+});
+
+describe('delayWithin', () => {
+  it('has the last attempt begin at the deadline, and says nothing once that is over', () => {
+    expect(delayWithin(50, 100)).toBe(50);
+    expect(delayWithin(Infinity, 100)).toBe(100);
+    expect(delayWithin(0, 100)).toBe(100);
   });
 });

@@ -107,6 +107,7 @@ export class ScriptedConsumer implements DriverConsumer {
 
 /** A transaction of plain values: what is written shows up in `store` when the group commits. */
 export class ScriptedResource implements GroupResource {
+  readonly isolates = false;
   private readonly writes = new Map<Delivery, string[]>();
   rolledBack = false;
 
@@ -138,6 +139,10 @@ export class ScriptedResource implements GroupResource {
     return undefined;
   }
 
+  async noteFailure({ delivery }: Attempt): Promise<void> {
+    this.world.noted.push(`${delivery.record.offset} ${delivery.failures}`);
+  }
+
   probe(): Promise<void> {
     return this.world.probe();
   }
@@ -151,6 +156,8 @@ export class ScriptedEngine {
   readonly log = new RecordingLogger();
   /** Committed writes in order. */
   readonly store: string[] = [];
+  /** Offsets of failures that are to survive, with their counts. */
+  readonly noted: string[] = [];
   /** Offsets of each group that committed. */
   readonly groups: bigint[][] = [];
   readonly endings: string[] = [];
