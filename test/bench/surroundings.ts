@@ -1,5 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus, totalmem } from 'node:os';
+import { join } from 'node:path';
 import type { Bed } from './bed.js';
 import type { Options } from './options.js';
 
@@ -11,8 +13,6 @@ const own = createRequire(import.meta.url);
 /** Where and with what a table was measured, one fact each. */
 export async function surroundings(bed: Bed, options: Options): Promise<string[]> {
   const [cpu] = cpus();
-  const version = (resolve: NodeJS.Require, name: string) =>
-    `${name} ${(resolve(`${name}/package.json`) as { version: string }).version}`;
   const { rows } = await bed.pool.query<{ version: string }>(
     `select current_setting('server_version') as version`,
   );
@@ -28,4 +28,12 @@ export async function surroundings(bed: Bed, options: Options): Promise<string[]
     ].join(', '),
     `medians of ${options.repeats} runs of about ${options.seconds} s; spread: (most - least) / median of ours`,
   ];
+}
+
+/** Read from the folder: not every package exports its `package.json`. */
+function version(from: NodeJS.Require, name: string): string {
+  const files = (from.resolve.paths(name) ?? []).map((folder) => join(folder, name, 'package.json'));
+  const file = files.find((candidate) => existsSync(candidate));
+  if (file === undefined) return `${name} not installed`;
+  return `${name} ${(JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version}`;
 }
