@@ -104,8 +104,8 @@ export interface ConsumerListener {
   onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void>;
   /**
    * Hands records over, in offset order per partition, and must return at once. Fetching goes on regardless: whoever
-   * holds too much pauses the partition. Records fetched before a pause, seek or revocation took effect are dropped
-   * by the driver, never handed over after it.
+   * holds too much pauses the partition. Records fetched before a seek or revocation took effect are dropped by the
+   * driver; of those fetched before a pause none is handed over before `resume`.
    */
   onRecords(partition: AssignedPartition, records: readonly KafkaRecord[]): void;
   onStatus(status: ConsumerStatus, detail?: string): void;

@@ -43,7 +43,8 @@ const DEFAULT_BROKER = 'localhost:9092';
 const COMMIT_INTERVAL = 500;
 const GROUP_MILLIS = 10;
 const STRETCHED_GROUP_MILLIS = 100;
-const MAX_HELD_RECORDS = 2_000;
+/** Several groups of each partition. More would only wait as objects, which the driver keeps as bytes. */
+const MAX_HELD_RECORDS = 500;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;
 /** Some 100 bytes each, and what a crash reads again while one key is stuck. */
 const MAX_UNCOMMITTED = 100_000;

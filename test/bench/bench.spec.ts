@@ -37,7 +37,7 @@ describe('npm run bench', () => {
         flaws: [],
       }),
     ]);
-  });
+  }, 180_000);
 
   it('says which rows there are to whoever names one that does not exist', async () => {
     const { code, out, err } = await bench('--only', 'evnts');

@@ -10,6 +10,7 @@ import { help, OptionError, type Options, parseOptions } from './options.js';
 import { latencyPicture } from './pictures/latency.js';
 import { throughputPicture } from './pictures/throughput.js';
 import { asJson, asMarkdown, asText, toRows } from './report.js';
+import { surroundings } from './surroundings.js';
 import { rowDefinitions } from './targets.js';
 
 process.exit(await main());
@@ -58,7 +59,7 @@ async function bench(options: Options): Promise<number> {
     people.write(`\n${asText(rows, definitions)}\n`);
     if (options.out !== undefined) {
       write(options.out, {
-        'results.md': `${asMarkdown(rows, definitions)}\n`,
+        'results.md': `${asMarkdown(rows, definitions, await surroundings(bed, options))}\n`,
         'throughput.svg': throughputPicture(runs),
         'latency.svg': latencyPicture(runs),
       });

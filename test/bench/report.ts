@@ -89,8 +89,12 @@ function checkInWords({ metric, relation, bound, times, value, met }: Verdict): 
   return `${what}${times === undefined ? '' : `× ${times}`} by ${metric} (${relation} ${bound})${verdict}`;
 }
 
-/** For `test/bench/README.md`. */
-export function asMarkdown(rows: readonly Row[], definitions: readonly RowDefinition[]): string {
+/** A page of its own. `facts` say where and with what it was measured. */
+export function asMarkdown(
+  rows: readonly Row[],
+  definitions: readonly RowDefinition[],
+  facts: readonly string[],
+): string {
   const cell = (row: Row, name: Column, digits: number) =>
     row[name] === null ? '–' : number(row[name], digits);
   const lines = rows.map((row) => {
@@ -103,6 +107,10 @@ export function asMarkdown(rows: readonly Row[], definitions: readonly RowDefini
     return `| \`${row.id}\` ${title} | ${cells.join(' | ')} | ${row.unit} | ${percent(row.spread)} | ${checks.join('<br>')} |`;
   });
   return [
+    '# Results',
+    '',
+    ...facts.map((fact) => `- ${fact}`),
+    '',
     `| row | ${columns.join(' | ')} | unit | spread | targets: reached (wanted) |`,
     `| --- | ${columns.map(() => '--:').join(' | ')} | --- | --: | --- |`,
     ...lines,

@@ -12,7 +12,7 @@ import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { ProtocolError } from './protocol-error.js';
 import { EARLIEST, LATEST, LIST_OFFSETS } from './offset-requests.js';
-import { decodeRecords } from './record-batch.js';
+import { FetchedBatches } from './record-batch.js';
 import type { Topology } from './topology.js';
 
 export interface FetcherOptions {
@@ -58,12 +58,16 @@ interface Feed {
   /** A closer replica that the leader named. */
   replica: number | undefined;
   problem: string | undefined;
+  /** Fetched, and not handed over because it was paused. */
+  rest: FetchedBatches | undefined;
 }
 
 type Lane = 'fetch' | 'fetch-aside';
 
 const WAIT_WHILE_PAUSED = 500;
 const WAIT_ASIDE = 25;
+/** Records are decoded and handed over about so many at a time; a pause takes effect in between. */
+const HANDED_OVER = 256;
 const FIRST_BACKOFF = 50;
 const LONGEST_BACKOFF = 2_000;
 /** Decoding gives other work a turn after so many milliseconds. */
@@ -101,6 +105,7 @@ export class Fetcher {
         notBefore: 0,
         replica: undefined,
         problem: undefined,
+        rest: undefined,
       });
     }
   }
@@ -137,6 +142,7 @@ export class Fetcher {
       feed.ticket = ++this.ticket;
       feed.fetching = false;
       feed.notBefore = 0;
+      feed.rest = undefined;
     }
     this.wake();
   }
@@ -169,6 +175,10 @@ export class Fetcher {
     for (const feed of this.feeds.values()) {
       anyPaused ||= feed.paused;
       if (feed.paused || feed.fetching) continue;
+      if (feed.rest) {
+        void this.goOn(feed);
+        continue;
+      }
       if (feed.notBefore > now) {
         retryAt = Math.min(retryAt, feed.notBefore);
         continue;
@@ -190,6 +200,17 @@ export class Fetcher {
       const lane = (['fetch', 'fetch-aside'] as const).find((lane) => !this.busy.has(`${lane} ${node}`));
       if (lane) void this.fetch(node, lane, feeds, anyPaused);
     }
+  }
+
+  /** Hands over what a pause has left of the last fetch; only then the next one is sent. */
+  private async goOn(feed: Feed): Promise<void> {
+    const ticket = (feed.ticket = ++this.ticket);
+    const isValid = () => this.feeds.get(partitionName(feed.partition)) === feed && feed.ticket === ticket;
+    feed.fetching = true;
+    await this.handOver(feed, isValid);
+    if (!isValid()) return;
+    feed.fetching = false;
+    this.wake();
   }
 
   private async fetch(node: number, lane: Lane, feeds: readonly Feed[], anyPaused: boolean): Promise<void> {
@@ -252,7 +273,7 @@ export class Fetcher {
     }
   }
 
-  /** Hands over what came for one partition; returns how many records. */
+  /** Takes what came for one partition; returns how many records were handed over. */
   private async take(
     feed: Feed,
     answer: FetchedPartition,
@@ -267,23 +288,43 @@ export class Fetcher {
       feed.replica = answer.preferredReadReplica;
       return 0;
     }
+    if (!answer.records || answer.records.length === 0) return 0;
     const { partition, position } = feed;
+    const aborted = this.options.readCommitted ? answer.aborted : null;
+    feed.rest = new FetchedBatches(answer.records, partition, position, aborted);
+    // To the end of the line: the broker fills its answer in the order of the request.
+    this.feeds.delete(partitionName(partition));
+    this.feeds.set(partitionName(partition), feed);
+    return this.handOver(feed, isValid);
+  }
+
+  /** Until the partition is paused: what is left then waits as bytes. Returns how many records; never rejects. */
+  private async handOver(feed: Feed, isValid: (feed: Feed) => boolean): Promise<number> {
+    const rest = feed.rest!;
+    let count = 0;
     try {
-      if (!answer.records || answer.records.length === 0 || feed.paused) return 0;
-      const aborted = this.options.readCommitted ? answer.aborted : null;
-      const { records, nextOffset } = await decodeRecords(answer.records, partition, position, aborted);
-      if (!isValid(feed) || feed.paused || !this.hooks.isCurrent()) return 0;
-      feed.position = nextOffset;
-      this.recovered(feed);
-      // To the end of the line: the broker fills its answer in the order of the request.
-      this.feeds.delete(partitionName(partition));
-      this.feeds.set(partitionName(partition), feed);
-      if (records.length > 0) this.hooks.records(partition, records);
-      return records.length;
+      while (!rest.ended && !feed.paused) {
+        const records = await rest.next(HANDED_OVER);
+        if (!isValid(feed)) return count;
+        if (feed.paused || !this.hooks.isCurrent()) {
+          feed.rest = undefined; // what was decoded meanwhile is fetched again, from where it stands
+          return count;
+        }
+        feed.position = rest.nextOffset;
+        this.recovered(feed);
+        count += records.length;
+        if (records.length > 0) this.hooks.records(feed.partition, records);
+        if (!isValid(feed)) return count;
+      }
+      if (rest.ended) feed.rest = undefined;
+      else rest.detach();
     } catch (error) {
-      if (isValid(feed)) this.fail(feed, text(error));
-      return 0;
+      if (isValid(feed)) {
+        feed.rest = undefined;
+        this.fail(feed, text(error));
+      }
     }
+    return count;
   }
 
   private async partitionError(feed: Feed, code: number, isValid: (feed: Feed) => boolean): Promise<void> {

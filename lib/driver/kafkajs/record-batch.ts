@@ -13,12 +13,6 @@ export interface AbortedTransaction {
   readonly firstOffset: bigint;
 }
 
-export interface DecodedRecords {
-  readonly records: KafkaRecord[];
-  /** Where to fetch next. Past `from` even if no record is left: batches may be compacted, aborted or control. */
-  readonly nextOffset: bigint;
-}
-
 const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
 const HEADER_BYTES = 12; // base offset and length
 const MAGIC_AT = 16;
@@ -30,24 +24,60 @@ const CONTROL = 0x20;
 const ABORT_MARKER = 0;
 
 /**
- * @param from records below are left out (a batch may start earlier)
- * @param aborted aborted transactions, sorted by first offset; `null` reads uncommitted
- * @throws CodecMissingError, InvalidRecordError; nothing is skipped then
+ * What a fetch brought for one partition, decoded a part at a time: as objects, thousands of records that wait cost much
+ * more memory than as bytes, and the garbage collector more time.
  */
-export async function decodeRecords(
-  bytes: Buffer,
-  of: TopicPartition,
-  from: bigint,
-  aborted: readonly AbortedTransaction[] | null,
-): Promise<DecodedRecords> {
-  const records: KafkaRecord[] = [];
-  const aborting = new Set<bigint>();
-  let nextAborted = 0;
-  let nextOffset = from;
+export class FetchedBatches {
+  /** Behind all that was decoded. May move without a record: batches may be compacted, aborted or control. */
+  nextOffset: bigint;
+  private at = 0;
+  private nextAborted = 0;
+  private readonly aborting = new Set<bigint>();
 
-  for (let at = 0; at + RECORDS_AT <= bytes.length;) {
-    const end = at + HEADER_BYTES + bytes.readInt32BE(at + 8);
-    if (end > bytes.length) break; // `maxBytes` cuts the last batch off anywhere
+  /**
+   * @param from records below are left out (a batch may start earlier)
+   * @param aborted aborted transactions, sorted by first offset; `null` reads uncommitted
+   */
+  constructor(
+    private bytes: Buffer,
+    private readonly of: TopicPartition,
+    from: bigint,
+    private readonly aborted: readonly AbortedTransaction[] | null,
+  ) {
+    this.nextOffset = from;
+  }
+
+  /** Nothing is left but what `maxBytes` cut off. */
+  get ended(): boolean {
+    return this.at + RECORDS_AT > this.bytes.length || this.batchEnd > this.bytes.length;
+  }
+
+  /** Lets go of the whole answer, for which more than this partition may have been fetched. */
+  detach(): void {
+    this.bytes = Buffer.from(this.bytes.subarray(this.at));
+    this.at = 0;
+  }
+
+  /**
+   * The next whole batches, until they have at least so many records.
+   * @throws CodecMissingError, InvalidRecordError; it cannot be used any more then, and `nextOffset` is where to go on
+   */
+  async next(least: number): Promise<KafkaRecord[]> {
+    const records: KafkaRecord[] = [];
+    let { nextOffset } = this;
+    while (!this.ended && records.length < least) nextOffset = await this.decodeOne(records, nextOffset);
+    this.nextOffset = nextOffset;
+    return records;
+  }
+
+  private get batchEnd(): number {
+    return this.at + HEADER_BYTES + this.bytes.readInt32BE(this.at + 8);
+  }
+
+  /** Resolves with the offset behind the batch. */
+  private async decodeOne(into: KafkaRecord[], from: bigint): Promise<bigint> {
+    const { bytes, of, at, aborted, aborting } = this;
+    const end = this.batchEnd;
     const magic = bytes.readInt8(at + MAGIC_AT);
     if (magic !== 2) throw new InvalidRecordError(oldFormat(of, magic));
 
@@ -56,9 +86,9 @@ export async function decodeRecords(
     const lastOffset = baseOffset + BigInt(bytes.readInt32BE(at + 23));
     const producerId = bytes.readBigInt64BE(at + 43);
 
-    for (; aborted && nextAborted < aborted.length; nextAborted++) {
-      if (aborted[nextAborted]!.firstOffset > lastOffset) break;
-      aborting.add(aborted[nextAborted]!.producerId);
+    for (; aborted && this.nextAborted < aborted.length; this.nextAborted++) {
+      if (aborted[this.nextAborted]!.firstOffset > lastOffset) break;
+      aborting.add(aborted[this.nextAborted]!.producerId);
     }
     const transactional = (attributes & TRANSACTIONAL) !== 0;
     if ((attributes & CONTROL) !== 0) {
@@ -68,7 +98,7 @@ export async function decodeRecords(
       const packed = bytes.subarray(at + RECORDS_AT, end);
       const plain = type === 0 ? packed : await decompress(type, packed, partitionName(of));
       try {
-        decodeBatch(plain, of, from, records, {
+        decodeBatch(plain, of, from, into, {
           count: bytes.readInt32BE(at + 57),
           baseOffset,
           firstTimestamp: Number(bytes.readBigInt64BE(at + 27)),
@@ -81,10 +111,9 @@ export async function decodeRecords(
         });
       }
     }
-    if (lastOffset >= nextOffset) nextOffset = lastOffset + 1n;
-    at = end;
+    this.at = end;
+    return lastOffset >= from ? lastOffset + 1n : from;
   }
-  return { records, nextOffset };
 }
 
 interface BatchFacts {

@@ -138,6 +138,39 @@ describe('the kafkajs driver, consuming', () => {
     expect(seen.size).toBe(4_001);
   });
 
+  it('keeps what a pause has left of a fetch for the resume, and drops it at a seek', async () => {
+    const topic = await bench.topic();
+    const producer = await bench.producer();
+    // Several batches, which one fetch brings.
+    for (let batch = 0; batch < 6; batch++) {
+      await producer.sendAll(
+        Array.from({ length: 200 }, (_, index) => record(topic, `${batch * 200 + index}`, { partition: 0 })),
+      );
+    }
+    const recorder = new Recorder();
+    const all = [{ topic, partition: 0 }];
+    const { consumer } = await bench.consumer({ topics: [topic] }, recorder);
+    recorder.whenRecords = () => consumer.pause(all);
+    await eventually('the first part', () => recorder.records.length > 0);
+    const first = recorder.records.length;
+    expect(first).toBeLessThan(1_200);
+
+    consumer.resume(all);
+    await eventually('the second part', () => recorder.records.length > first);
+    expect(recorder.records.map(({ offset }) => offset)).toEqual(
+      recorder.records.map((_, index) => BigInt(index)),
+    );
+
+    const second = recorder.records.length;
+    recorder.whenRecords = () => undefined;
+    consumer.seek({ topic, partition: 0, offset: 1_190n });
+    consumer.resume(all);
+    await eventually('what was sought', () => recorder.records.length === second + 10);
+    expect(recorder.records.slice(second).map(({ offset }) => offset)).toEqual(
+      Array.from({ length: 10 }, (_, index) => BigInt(1_190 + index)),
+    );
+  });
+
   it('starts where the group has committed, else at the end or the beginning', async () => {
     const topic = await bench.topic();
     const producer = await bench.producer();

@@ -1,6 +1,6 @@
 import { InvalidRecordError } from '../../../../lib/errors/errors.js';
 import { crc32c } from '../../../../lib/driver/kafkajs/crc32c.js';
-import { decodeRecords } from '../../../../lib/driver/kafkajs/record-batch.js';
+import { type AbortedTransaction, FetchedBatches } from '../../../../lib/driver/kafkajs/record-batch.js';
 import { encodeBatch, NO_PRODUCER } from '../../../../lib/driver/kafkajs/record-batch-encoder.js';
 import type { OutgoingRecord } from '../../../../lib/messages/record.js';
 
@@ -15,6 +15,36 @@ async function stored(records: OutgoingRecord[], baseOffset = 0n): Promise<Buffe
   const bytes = Buffer.from(await encodeBatch(records, 5_000, 0, NO_PRODUCER, -1));
   bytes.writeBigInt64BE(baseOffset, 0);
   return bytes;
+}
+
+const ATTRIBUTES_AT = 21;
+const PRODUCER_AT = 43;
+const RECORDS_AT = 61;
+
+function transactional(batch: Buffer, producerId: bigint): Buffer {
+  batch.writeInt16BE(batch.readInt16BE(ATTRIBUTES_AT) | 0x10, ATTRIBUTES_AT);
+  batch.writeBigInt64BE(producerId, PRODUCER_AT);
+  return batch;
+}
+
+/** The same place in the log with a control record in it: length, attributes, two deltas, key [version, type 0]. */
+function abortMarker(batch: Buffer): Buffer {
+  const head = Buffer.from(batch.subarray(0, RECORDS_AT));
+  head.writeInt16BE(0x30, ATTRIBUTES_AT);
+  const record = Buffer.from([18, 0, 0, 0, 8, 0, 0, 0, 0, 1]);
+  head.writeInt32BE(RECORDS_AT + record.length - 12, 8);
+  return Buffer.concat([head, record]);
+}
+
+async function decodeRecords(
+  bytes: Buffer,
+  where: typeof of,
+  from: bigint,
+  aborted: readonly AbortedTransaction[] | null,
+) {
+  const batches = new FetchedBatches(bytes, where, from, aborted);
+  const records = await batches.next(Infinity);
+  return { records, nextOffset: batches.nextOffset };
 }
 
 describe('record batches', () => {
@@ -68,6 +98,59 @@ describe('record batches', () => {
     bytes.fill(0);
     expect(record).toMatchObject({ key: Buffer.from('k'), value: Buffer.from('v') });
     expect(record!.headers).toEqual([['h', Buffer.from('x')]]);
+  });
+
+  it('are decoded whole, until there are as many records as asked for', async () => {
+    const batches = new FetchedBatches(
+      Buffer.concat([
+        await stored([outgoing(), outgoing()], 0n),
+        await stored([outgoing(), outgoing()], 2n),
+        await stored([outgoing()], 9n),
+      ]),
+      of,
+      0n,
+      null,
+    );
+    const offsets = async (least: number) => (await batches.next(least)).map(({ offset }) => offset);
+    expect(await offsets(3)).toEqual([0n, 1n, 2n, 3n]);
+    expect({ ended: batches.ended, nextOffset: batches.nextOffset }).toEqual({
+      ended: false,
+      nextOffset: 4n,
+    });
+    batches.detach();
+    expect(await offsets(3)).toEqual([9n]);
+    expect({ ended: batches.ended, nextOffset: batches.nextOffset }).toEqual({
+      ended: true,
+      nextOffset: 10n,
+    });
+  });
+
+  it('go on in the midst of an aborted transaction, and behind its end', async () => {
+    const producerId = 7n;
+    const open = async (baseOffset: bigint) =>
+      transactional(await stored([outgoing()], baseOffset), producerId);
+    const batches = new FetchedBatches(
+      Buffer.concat([
+        await open(0n),
+        await stored([outgoing()], 1n),
+        await open(2n),
+        abortMarker(await open(3n)),
+        await open(4n),
+        await stored([outgoing()], 5n),
+      ]),
+      of,
+      0n,
+      [{ producerId, firstOffset: 0n }],
+    );
+    const offsets = async () => {
+      const records = await batches.next(1);
+      batches.detach();
+      return records.map(({ offset }) => offset);
+    };
+    expect(await offsets()).toEqual([1n]);
+    expect(await offsets()).toEqual([4n]); // another transaction of the same producer, which committed
+    expect(await offsets()).toEqual([5n]);
+    expect(batches.ended).toBe(true);
   });
 
   it('are refused, and not skipped, when they are damaged or older than Kafka 0.11', async () => {
