@@ -55,7 +55,7 @@ export async function run(parts: RunParts): Promise<Result> {
   try {
     await load.connect();
     await load.produceVolatile(ground.wave, 20);
-    await Promise.all(Array.from({ length: options.instances }, () => ground.fleet.start()));
+    await startAll(ground);
     event(`${options.instances} processes have joined the group ${ground.groupId}`);
     witness.watch(ground);
     signal.throwIfAborted();
@@ -96,6 +96,13 @@ export async function run(parts: RunParts): Promise<Result> {
   } finally {
     stopShowing();
   }
+}
+
+/** @throws with its last words if a process does not come up: nothing is wrong with the servers yet */
+async function startAll({ fleet }: Ground): Promise<void> {
+  await fleet.complete();
+  const failed = fleet.instances.find(({ joined }) => !joined);
+  if (failed) throw new Error(`${failed.describe()}:\n${await failed.lastLines(20)}`);
 }
 
 /** Resolves when all have happened and everything they broke is healed. */
