@@ -17,7 +17,7 @@ import { describeStuck } from './stuck.js';
 
 /** Requests that each process makes when all is over. */
 const TAIL = 5;
-const TAIL_TIMEOUT = 30_000;
+const TAIL_TIMEOUT = 60_000;
 /** A fault that is under way ends by itself; one that does not is a failure of this tool. */
 const FAULT_TIMEOUT = 180_000;
 
@@ -167,7 +167,7 @@ async function tailCheck(
     );
   };
   // Earlier ones too: they may wait for their time-out, and no longer.
-  await until('all requests to be settled', () => open().length === 0, TAIL_TIMEOUT + 90_000).catch(() =>
+  await until('all requests to be settled', () => open().length === 0, TAIL_TIMEOUT).catch(() =>
     event(`${open().length} requests were not settled`),
   );
   await until('no lag', async () => (await ground.lag()) === 0, TAIL_TIMEOUT).catch(() => undefined);
