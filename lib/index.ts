@@ -1,7 +1,7 @@
 export { DurableExecution } from './durable/durable-execution.js';
 export type { StepOptions } from './durable/step.options.js';
-export { DurableLedger, type ExecutionQuery } from './durable/durable-ledger.js';
-export type { DurableOptions } from './durable/durable-metadata.accessor.js';
+export { DurableLedger, type ExecutionQuery, type InWorkQuery } from './durable/durable-ledger.js';
+export type { DurableOptions, ExecutionMode } from './durable/durable-metadata.accessor.js';
 export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
 export { DurableModule } from './durable/durable.module.js';
@@ -15,6 +15,7 @@ export type { DurableCounters } from './execution/ledger-counters.js';
 export type { ExecutionState } from './execution/ledger.js';
 export type {
   ExecutionFilter,
+  ExecutionInWork,
   ExecutionPage,
   LedgerExecution,
   OutboxLag,

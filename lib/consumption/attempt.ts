@@ -103,8 +103,9 @@ export class Attempt {
   readonly published: Promise<boolean>[] = [];
   /** Settles at the last reply of a stream that went on after `run` resolved. */
   streaming: Promise<void> | undefined;
+  private isPostponed = false;
   private controller: AbortController | undefined;
-  private abortReason: unknown;
+  private cancelled: { readonly reason: unknown } | undefined;
   private aborted = false;
 
   constructor(
@@ -122,23 +123,41 @@ export class Attempt {
 
   /** A failure of this attempt undoes nobody else's work: it is its own, and counted. */
   get isAlone(): boolean {
-    return this.resource === undefined || this.group.firstEnlisted === this;
+    return this.resource === undefined || this.resource.isolates || this.group.firstEnlisted === this;
+  }
+
+  get postponed(): boolean {
+    return this.isPostponed;
+  }
+
+  /**
+   * Called by an interceptor that cannot enlist the attempt beside what its group has enlisted: the handler does not run,
+   * and the delivery begins the next group.
+   */
+  postpone(): void {
+    this.isPostponed = true;
+    this.replayed = [];
   }
 
   /** Aborts at `handlerTimeout`, at the loss of the partition and at the end of `shutdownTimeout`. */
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController();
-      if (this.aborted) this.controller.abort(this.abortReason);
+      if (this.cancelled) this.controller.abort(this.cancelled.reason);
     }
     return this.controller.signal;
+  }
+
+  /** Tells the handler, by its signal, that its work is not wanted any more, and waits for it to end all the same. */
+  cancel(reason: unknown): void {
+    this.cancelled ??= { reason };
+    this.controller?.abort(reason);
   }
 
   /** Gives the attempt up: its replies go nowhere from now on. */
   abort(reason?: unknown): void {
     this.aborted = true;
-    this.abortReason = reason;
-    this.controller?.abort(reason);
+    this.cancel(reason);
     this.whenAborted?.();
     this.whenAborted = undefined;
   }

@@ -107,10 +107,14 @@ export class GroupRunner {
     for (const delivery of group.deliveries) {
       const attempt = new Attempt(delivery, group, publish);
       const result = await this.runHandler(attempt);
+      if (attempt.postponed) {
+        delivery.runs--;
+        break;
+      }
       runs++;
       if (result.failed || (attempt.resource && attempt.thrown)) {
         own = failureOf(attempt, result);
-        if (!attempt.resource) break;
+        if (!attempt.resource || attempt.resource.isolates) break;
         await attempt.resource.rollback();
         return { ...own, undone: [...done.map((other) => other.delivery), delivery] };
       }

@@ -8,6 +8,8 @@ import type { Attempt, Delivery } from './attempt.js';
  * answered, and no offset of it moves, before `commit` has resolved.
  */
 export interface GroupResource {
+  /** Attempts share nothing: those that succeeded are committed although another of their group failed. */
+  readonly isolates: boolean;
   /**
    * Makes the work of these attempts durable; whatever was prepared for others of the group is given back.
    * Resolves with what is still to be done for them outside (produce the outbox), awaited before their offsets move.

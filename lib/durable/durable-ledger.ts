@@ -1,9 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { InvalidOptionError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
+import { LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { DurableCounters } from '../execution/ledger-counters.js';
 import type { Scope } from '../execution/ledger.js';
 import type {
   ExecutionFilter,
+  ExecutionInWork,
   ExecutionPage,
   LedgerExecution,
   OutboxLag,
@@ -11,6 +12,7 @@ import type {
 } from '../execution/ledger-reader.js';
 import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
+import { wholeNumber } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
@@ -21,6 +23,11 @@ export interface ExecutionQuery extends ExecutionFilter {
   readonly limit?: number | undefined;
   /** The `next` of the page before. */
   readonly after?: string | undefined;
+}
+
+export interface InWorkQuery extends Partial<Scope> {
+  /** At most so many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
 }
 
 const DEFAULT_LIMIT = 100;
@@ -48,9 +55,7 @@ export class DurableLedger {
    * @throws InvalidOptionError, LedgerUnreachableError, WrongCallOrderError
    */
   async list({ limit = DEFAULT_LIMIT, after, ...filter }: ExecutionQuery = {}): Promise<ExecutionPage> {
-    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_LIMIT) {
-      throw new InvalidOptionError('limit', `is ${limit}; it must be a whole number from 1 to ${MAX_LIMIT}`);
-    }
+    checkLimit(limit);
     return this.core.ledger.reader.list(filter, limit, after);
   }
 
@@ -69,6 +74,15 @@ export class DurableLedger {
    */
   async oldestUndispatched(): Promise<OutboxLag> {
     return this.core.ledger.reader.outboxLag();
+  }
+
+  /**
+   * What handlers in claim mode have in work, oldest first: the first one tells how long the oldest has been going on.
+   * @throws InvalidOptionError, LedgerUnreachableError
+   */
+  async inWork({ limit = DEFAULT_LIMIT, ...scope }: InWorkQuery = {}): Promise<ExecutionInWork[]> {
+    checkLimit(limit);
+    return this.core.ledger.reader.inWork(scope, limit);
   }
 
   /** What this process did since it started. */
@@ -113,10 +127,15 @@ export class DurableLedger {
   }
 }
 
+/** @throws InvalidOptionError */
+function checkLimit(limit: number): void {
+  wholeNumber('limit', limit, 1, MAX_LIMIT);
+}
+
 function insideMessage(kind: 'handler' | 'transaction'): string {
   return kind === 'handler'
-    ? 'DurableLedger.transaction() was called inside a durable handler, which has a transaction already: use ' +
-        'DurableExecution.client and .emit, or a nested transaction of DurablePool.'
+    ? 'DurableLedger.transaction() was called inside a durable handler: use DurableExecution.client and .emit there, or in ' +
+        'claim mode durable.transaction(name, fn).'
     : 'DurableLedger.transaction() was called inside another one: use the client that it gave, or a nested transaction ' +
         'of DurablePool.';
 }

@@ -1,6 +1,15 @@
 import type { ExecutionContext } from '@nestjs/common';
 import type { ParsedMessage } from '../messages/parser.js';
 
+/**
+ * - `transaction`: a handler runs in the transaction that also records that it ran; several records share one.
+ * - `claim`: for handlers with side effects outside of Postgres. No transaction is open while one runs; it holds a claim
+ *   with a lease, and what is recorded by steps is not repeated.
+ */
+export type ExecutionMode = 'transaction' | 'claim';
+
+export const EXECUTION_MODES: readonly ExecutionMode[] = ['transaction', 'claim'];
+
 /** What `@Durable()` takes. */
 export interface DurableOptions {
   /**
@@ -9,12 +18,15 @@ export interface DurableOptions {
    */
   name?: string;
   /**
-   * The idempotency key of a message. Must return the same for what is the same to you; `undefined`, `null` and `''`
+   * The idempotency key of a message: of the record as it is parsed for handlers and deserializers, which is not what a
+   * `deserializer` of the user makes of it. Must return the same for what is the same to you; `undefined`, `null` and `''`
    * are errors. Default: the key header, the message id, the position.
    */
   // Handlers know their messages: the payload's type is theirs to say.
   // eslint-disable-next-line @typescript-eslint/no-explicit-any
   key?: (message: ParsedMessage & { value: any; key: any }) => string | number | bigint | Buffer;
+  /** Default: the option `mode` of `DurableModule`. */
+  mode?: ExecutionMode;
 }
 
 export const DURABLE_METADATA = Symbol('DURABLE_METADATA');
@@ -29,6 +41,8 @@ export interface DurableHandler {
   readonly id: string;
   readonly durable: boolean;
   readonly key: DurableOptions['key'];
+  /** `undefined`: what the module says. */
+  readonly mode: ExecutionMode | undefined;
 }
 
 /** The one reader of what `@Durable()` and `@NotDurable()` wrote. */
@@ -59,5 +73,6 @@ export function handlerOf(controller: Function, method: Function): DurableHandle
     id: metadata.name ?? `${controller.name}.${method.name}`,
     durable: metadata.durable,
     key: metadata.key,
+    mode: metadata.mode,
   };
 }

@@ -1,9 +1,19 @@
 import { applyDecorators, SetMetadata, UseInterceptors } from '@nestjs/common';
 import { DurableInterceptor } from './durable.interceptor.js';
-import { DURABLE_METADATA, type DurableMetadata, type DurableOptions } from './durable-metadata.accessor.js';
+import { oneOf } from '../transport/option-checks.js';
+import {
+  DURABLE_METADATA,
+  EXECUTION_MODES,
+  type DurableMetadata,
+  type DurableOptions,
+} from './durable-metadata.accessor.js';
 
-/** Makes a handler durable and says how. Needed only for options, or under `forRoot({ global: false })`. */
+/**
+ * Makes a handler durable and says how. Needed only for options, or under `forRoot({ global: false })`.
+ * @throws InvalidOptionError
+ */
 export function Durable(options: DurableOptions = {}): MethodDecorator {
+  if (options.mode !== undefined) oneOf('@Durable.mode', options.mode, EXECUTION_MODES);
   return applyDecorators(metadata({ durable: true, ...options }), UseInterceptors(DurableInterceptor));
 }
 

@@ -12,7 +12,11 @@ import { NotDurableError } from '../errors/errors.js';
 import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
-import { DurableMetadataAccessor, type DurableHandler } from './durable-metadata.accessor.js';
+import {
+  DurableMetadataAccessor,
+  type DurableHandler,
+  type ExecutionMode,
+} from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type HandlerRun } from './handler-run.js';
@@ -40,7 +44,13 @@ export class DurableInterceptor implements NestInterceptor {
     const attempt = attemptOf(rpcContext);
     // Bound twice, by the module and by a decorator: the outer one has done it all.
     if (attempt?.resource instanceof GroupEnlistment) return next.handle();
-    if (attempt) return this.runOnce(attempt, handler, next);
+    const mode = handler.mode ?? this.core.mode;
+    const enlisted = attempt?.group.enlisted;
+    if (attempt && enlisted instanceof GroupEnlistment && enlisted.mode !== mode) {
+      attempt.postpone();
+      return of(undefined);
+    }
+    if (attempt) return this.runOnce(attempt, handler, mode, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
     return next.handle();
   }
@@ -48,10 +58,11 @@ export class DurableInterceptor implements NestInterceptor {
   private async runOnce(
     attempt: Attempt,
     handler: DurableHandler,
+    mode: ExecutionMode,
     next: CallHandler,
   ): Promise<Observable<unknown>> {
     attempt.delivery.handler.name = handler.id;
-    const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core));
+    const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core, mode));
     let run: HandlerRun | undefined;
     try {
       run = await enlistment.admit(attempt, handler);
@@ -60,10 +71,12 @@ export class DurableInterceptor implements NestInterceptor {
       const values = await durableRuns.run(run, () => allValues(next.handle()));
       expectNothingNested(run);
       run.steps.expectEnded();
+      const lost = enlistment.explain(attempt, undefined);
+      if (lost) throw lost;
       return from(values);
     } catch (error) {
       // Exception filters come next and make something else of it; the engine decides by what was thrown.
-      const thrown = enlistment.explain(error);
+      const thrown = enlistment.explain(attempt, error);
       attempt.thrown = { error: thrown };
       // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
       throw thrown instanceof KafkaTransportError
@@ -71,6 +84,7 @@ export class DurableInterceptor implements NestInterceptor {
         : thrown;
     } finally {
       if (run) run.open = false;
+      enlistment.returned(attempt);
     }
   }
 }

@@ -15,17 +15,18 @@ import { FenceRegistry } from '../execution/fence-registry.js';
 import type { Ledger } from '../execution/ledger.js';
 import { LedgerCounters } from '../execution/ledger-counters.js';
 import { LedgerKeeper } from '../execution/ledger-keeper.js';
+import { LeaseKeeper } from '../execution/lease-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { DurablePool } from '../postgres/durable-pool.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
-import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { oneOf, onlyKnown, wholeNumber } from '../transport/option-checks.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
 import { DurableLedger } from './durable-ledger.js';
-import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
+import { DurableMetadataAccessor, EXECUTION_MODES } from './durable-metadata.accessor.js';
 import {
   aimProbe,
   createProbeController,
@@ -53,9 +54,11 @@ const KNOWN: readonly (keyof DurableModuleOptions)[] = [
   'fastFailover',
   'global',
   'keyHeader',
+  'lease',
   'ledger',
   'messageIdRetention',
   'migrate',
+  'mode',
   'prepare',
   'producer',
   'retention',
@@ -63,6 +66,8 @@ const KNOWN: readonly (keyof DurableModuleOptions)[] = [
 ];
 const DEFAULT_RETENTION = 7 * 24 * 3_600_000;
 const DEFAULT_MESSAGE_ID_RETENTION = 3_600_000;
+const DEFAULT_LEASE = 30_000;
+const LEAST_LEASE = 100;
 const DEFAULT_KEY_HEADER = 'idempotency-key';
 
 /**
@@ -211,7 +216,9 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
   const fences = new FenceRegistry(ledger, dispatcher, clock);
-  return { ledger, fences, dispatcher, counters: new LedgerCounters(), keyHeader, clock };
+  const { lease = DEFAULT_LEASE, mode = 'transaction' } = options;
+  const leases = new LeaseKeeper(ledger.claims, lease, clock, new Logger('DurableLedger'));
+  return { ledger, fences, dispatcher, counters: new LedgerCounters(), leases, mode, keyHeader, clock };
 }
 
 function createOutlet({ producer, clock }: DurableModuleOptions, core: DurableCore): OutboxOutlet {
@@ -268,5 +275,7 @@ function checked(options: DurableModuleOptions): DurableModuleOptions {
   for (const name of ['retention', 'messageIdRetention'] as const) {
     if (options[name] !== undefined) wholeNumber(`DurableModule.${name}`, options[name], 1);
   }
+  if (options.lease !== undefined) wholeNumber('DurableModule.lease', options.lease, LEAST_LEASE);
+  if (options.mode !== undefined) oneOf('DurableModule.mode', options.mode, EXECUTION_MODES);
   return { ...options };
 }

@@ -3,6 +3,7 @@ import type { Ledger } from '../execution/ledger.js';
 import type { PostgresLedgerOptions } from '../postgres/postgres-ledger.options.js';
 import type { Clock } from '../runtime/clock.js';
 import type { OutgoingProducerOptions } from '../transport/outgoing-producer.js';
+import type { ExecutionMode } from './durable-metadata.accessor.js';
 
 /** Options of `DurableModule`. Times are milliseconds. */
 export interface DurableModuleOptions {
@@ -41,6 +42,13 @@ export interface DurableModuleOptions {
    * application. Default: the producer of a server that listens; without one they wait for another process.
    */
   producer?: OutgoingProducerOptions;
+  /** How handlers run that say nothing else by `@Durable({ mode })`. Default `transaction`. */
+  mode?: ExecutionMode;
+  /**
+   * Claim mode: how long a process may be silent before others take over what it had in work. It renews its claims three
+   * times as often. At least 100. Default 30 000.
+   */
+  lease?: number;
   /** Record header that holds a producer's own key, or `false` to ignore such headers. Default `idempotency-key`. */
   keyHeader?: string | false;
   /** `true` (default) binds the interceptor to every Kafka handler; `false` leaves that to `@Durable()`. */

@@ -1,24 +1,23 @@
 import type { Attempt, Delivery } from '../consumption/attempt.js';
 import { errorFacts } from '../consumption/dead-letter.js';
 import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
-import {
-  FencedError,
-  IdempotencyKeyError,
-  KeyReusedError,
-  LedgerUnreachableError,
-} from '../errors/errors.js';
-import { ExecutionGroup, type Execution, type LaneWork } from '../execution/execution-group.js';
+import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
+import type { Execution, LaneWork } from '../execution/admissions.js';
+import { ClaimGroup } from '../execution/claim-group.js';
+import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
+import type { GroupExecutions, OpenedRun } from '../execution/group-executions.js';
+import type { LeaseKeeper } from '../execution/lease-keeper.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
-import type { TransactionJournal } from '../execution/transaction-journal.js';
 import { describeKey, fingerprint, positionKey, recordKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
-import type { DurableHandler } from './durable-metadata.accessor.js';
+import { parserOf } from '../transport/nest-delivery-handler.js';
+import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
 import { keyByFunction } from './key-function.js';
 import { StepRunner } from './step-runner.js';
@@ -31,24 +30,33 @@ export interface DurableCore {
   readonly fences: FenceRegistry;
   readonly dispatcher: OutboxDispatcher;
   readonly counters: LedgerCounters;
+  readonly leases: LeaseKeeper;
+  /** Of handlers that say nothing else. */
+  readonly mode: ExecutionMode;
   readonly keyHeader: string | false;
   readonly clock: Clock;
 }
 
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
 export class GroupEnlistment implements GroupResource {
-  private readonly executions: ExecutionGroup;
+  readonly isolates: boolean;
+  private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
   /** Per handler: the same record may have an attempt of each. */
   private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
   private letter: OutboxRecord | undefined;
-  private readonly runs = new Map<Attempt, { run: HandlerRun; journal: TransactionJournal }>();
+  private readonly runs = new Map<Attempt, { readonly opened: OpenedRun; readonly execution: Execution }>();
 
   constructor(
     private readonly group: Group,
     private readonly core: DurableCore,
+    readonly mode: ExecutionMode,
   ) {
-    this.executions = new ExecutionGroup(core.ledger, core.fences);
+    const { ledger, fences, leases } = core;
+    this.isolates = mode === 'claim';
+    this.executions = this.isolates
+      ? new ClaimGroup(ledger, fences, leases, (outbox) => void this.dispatch(outbox).catch(() => undefined))
+      : new ExecutionGroup(ledger, fences);
     core.counters.include(group.host.counters);
   }
 
@@ -72,12 +80,15 @@ export class GroupEnlistment implements GroupResource {
     return undefined;
   }
 
-  /** The connection is gone: whatever the handler threw, it threw because of that. */
-  explain(error: unknown): unknown {
-    if (!this.executions.transaction.broken) return error;
-    return new LedgerUnreachableError("The connection of the message's transaction was lost", {
-      cause: error,
-    });
+  /** The attempt's run has returned or thrown, also if the attempt was given up before. */
+  returned(attempt: Attempt): void {
+    const ran = this.runs.get(attempt);
+    if (ran) this.executions.close(ran.execution);
+  }
+
+  /** What an attempt's error, or `undefined` for a success, really means. */
+  explain(attempt: Attempt, error: unknown): unknown {
+    return this.executions.explain(this.runs.get(attempt)?.execution, error);
   }
 
   async commit(attempts: readonly Attempt[]): Promise<AfterCommit | undefined> {
@@ -87,9 +98,7 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [
-        { record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [], steps: ran?.journal.steps ?? [] },
-      ];
+      return [{ record, lane: work.lane, reply, outbox: ran?.opened.outbox ?? [] }];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -198,28 +207,22 @@ export class GroupEnlistment implements GroupResource {
 
   private dispatching(outbox: readonly OutboxRecord[]): AfterCommit | undefined {
     if (outbox.length === 0) return undefined;
-    return () => this.core.dispatcher.dispatch(outbox, (record) => this.group.host.produce(record));
+    return () => this.dispatch(outbox);
+  }
+
+  private dispatch(outbox: readonly OutboxRecord[]): Promise<void> {
+    return this.core.dispatcher.dispatch(outbox, (record) => this.group.host.produce(record));
   }
 
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
-    const { client } = this.executions.transaction;
     const key = describeKey(execution.claim.key);
     attempt.key = key;
     this.note(work, attempt);
-    const outbox: OutboxRecord[] = [];
-    const journal = this.executions.journalOf(execution, outbox);
+    const opened = this.executions.open(execution, (error) => attempt.cancel(error));
+    this.runs.set(attempt, { opened, execution });
+    const { client, outbox, journal } = opened;
     const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
-    const run: HandlerRun = {
-      kind: 'handler',
-      key,
-      attempt: attempt.number,
-      client,
-      outbox,
-      open: true,
-      steps,
-    };
-    this.runs.set(attempt, { run, journal });
-    return run;
+    return { kind: 'handler', key, attempt: attempt.number, client, outbox, open: true, steps };
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
@@ -274,7 +277,9 @@ export class GroupEnlistment implements GroupResource {
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record) =>
-        handler.key ? keyByFunction(record, handler) : recordKey(record, topicId, this.core.keyHeader),
+        handler.key
+          ? keyByFunction(record, handler, parserOf(delivery.handler))
+          : recordKey(record, topicId, this.core.keyHeader),
     };
   }
 }

@@ -57,11 +57,15 @@ export type DurableRun = HandlerRun | TransactionRun;
 /** Follows a run through its promises. */
 export const durableRuns = new AsyncLocalStorage<DurableRun>();
 
-/** The nested transactions of the run that the caller belongs to; `ended` if it outlived its run. */
-export function currentNested(clock: Clock): NestedTransactions | 'ended' | undefined {
+/**
+ * The nested transactions of the run that the caller belongs to; `ended` if it outlived its run, `none` if no transaction
+ * is open in it.
+ */
+export function currentNested(clock: Clock): NestedTransactions | 'ended' | 'none' | undefined {
   const run = durableRuns.getStore();
   if (run === undefined) return undefined;
   if (!run.open) return 'ended';
+  if (run.client === undefined) return 'none';
   return (run.nested ??= new NestedTransactions(run.client as TransactionClient, clock, () => !run.open));
 }
 

@@ -18,7 +18,25 @@ export interface LedgerExecution {
   readonly topicId: string;
   readonly partition: number;
   readonly offset: bigint;
+  /** For `claimed`: when it was first claimed. */
   readonly finishedAt: number;
+}
+
+/** An execution in state `claimed`. Times are milliseconds since the epoch, by the store's clock. */
+export interface ExecutionInWork extends Scope {
+  readonly key: string;
+  readonly topic: string | null;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  /** Host and process that has it, or had it last. */
+  readonly instance: string;
+  /** `false`: its lease is over, or it was given back. Whoever gets its record next takes it over. */
+  readonly held: boolean;
+  readonly leaseUntil: number;
+  /** Of its first owner. */
+  readonly claimedAt: number;
+  readonly takeovers: number;
 }
 
 export interface ExecutionFilter {
@@ -60,4 +78,6 @@ export interface LedgerReader {
   /** By group and handler. Reads everything: seconds for millions of executions. */
   counts(scope: Partial<Scope>): Promise<ScopeCounts[]>;
   outboxLag(): Promise<OutboxLag>;
+  /** What is claimed, oldest first. */
+  inWork(scope: Partial<Scope>, limit: number): Promise<ExecutionInWork[]>;
 }

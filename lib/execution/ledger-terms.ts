@@ -13,8 +13,11 @@ export interface Lane {
   readonly partition: number;
 }
 
-/** How an execution ended. There is no state for "in work": an open transaction is that state. */
-export type ExecutionState = 'completed' | 'failed' | 'dead' | 'skipped';
+/**
+ * How an execution ended. `claimed`, in claim mode: it is in work, or was given up by who had it; in transaction mode there
+ * is no state for that, an open transaction is it.
+ */
+export type ExecutionState = 'completed' | 'failed' | 'dead' | 'skipped' | 'claimed';
 
 export interface OutboxRecord {
   /** UUIDv7; goes out as the record's `message-id`. */
@@ -25,3 +28,37 @@ export interface OutboxRecord {
   readonly value: Buffer | null;
   readonly headers: readonly RecordHeader[];
 }
+
+/** A lane held under an epoch. */
+export interface Fence {
+  readonly lane: Lane;
+  readonly epoch: bigint;
+  /** Everything below is terminal: completed, failed, dead, parked or skipped. */
+  readonly nextOffset: bigint;
+  /**
+   * Offsets of the lane that were claimed when the fence was taken: who identifies records by their position alone has to
+   * claim these too, for an earlier owner in claim mode may have them in work. Absent: none.
+   */
+  readonly inWork?: readonly bigint[] | undefined;
+}
+
+/** One record's wish to run. */
+export interface ExecutionClaim {
+  /** Encoded idempotency key, at most 513 bytes, see `messages/idempotency-key.ts`. */
+  readonly key: Buffer;
+  /** Digest of the record's key and value, to tell a repetition from a reuse. */
+  readonly fingerprint: bigint;
+  readonly offset: bigint;
+}
+
+/** An execution that is already in the ledger. */
+export interface KnownExecution {
+  readonly state: ExecutionState;
+  readonly fingerprint: bigint;
+  readonly topicId: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
+/** `claimed`: ours, run the handler. Otherwise what is there already. In the order of the claims. */
+export type ClaimVerdict = 'claimed' | KnownExecution;

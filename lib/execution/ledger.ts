@@ -10,36 +10,38 @@
  * nothing was stored), `FencedError` if somebody took the lane's epoch (nothing was stored).
  */
 import type { RecordHeader } from '../messages/record.js';
+import type { LedgerClaims } from './claims.js';
 import type { LedgerCare } from './ledger-care.js';
 import type { LedgerFailures } from './ledger-failures.js';
 import type { LedgerMembers } from './ledger-members.js';
 import type { LedgerReader } from './ledger-reader.js';
-import type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
+import type {
+  ClaimVerdict,
+  ExecutionClaim,
+  ExecutionState,
+  Fence,
+  KnownExecution,
+  Lane,
+  OutboxRecord,
+  Scope,
+} from './ledger-terms.js';
 import type { StepJournal, StepToStore } from './step-journal.js';
 
-export type { ExecutionState, Lane, OutboxRecord, Scope } from './ledger-terms.js';
-
-/** A lane held under an epoch. */
-export interface Fence {
-  readonly lane: Lane;
-  readonly epoch: bigint;
-  /** Everything below is terminal: completed, failed, dead, parked or skipped. */
-  readonly nextOffset: bigint;
-}
+export type {
+  ClaimVerdict,
+  ExecutionClaim,
+  ExecutionState,
+  Fence,
+  KnownExecution,
+  Lane,
+  OutboxRecord,
+  Scope,
+} from './ledger-terms.js';
 
 export interface FenceTaken {
   readonly fence: Fence;
   /** Committed by an earlier owner and perhaps never produced: produce these, in order, before anything else. */
   readonly undispatched: readonly OutboxRecord[];
-}
-
-/** One record's wish to run. */
-export interface ExecutionClaim {
-  /** Encoded idempotency key, at most 513 bytes, see `messages/idempotency-key.ts`. */
-  readonly key: Buffer;
-  /** Digest of the record's key and value, to tell a repetition from a reuse. */
-  readonly fingerprint: bigint;
-  readonly offset: bigint;
 }
 
 /** All wishes of one group in one lane. */
@@ -50,18 +52,6 @@ export interface LaneClaim {
   /** Keys are distinct. Empty where positions alone identify the records: then the fence does the work. */
   readonly executions: readonly ExecutionClaim[];
 }
-
-/** An execution that is already in the ledger. */
-export interface KnownExecution {
-  readonly state: ExecutionState;
-  readonly fingerprint: bigint;
-  readonly topicId: string;
-  readonly partition: number;
-  readonly offset: bigint;
-}
-
-/** `claimed`: ours, run the handler. Otherwise what is there already. In the order of the claims. */
-export type ClaimVerdict = 'claimed' | KnownExecution;
 
 /** Replies as they go over the wire, packed by `messages/reply.ts`; opaque to the ledger. */
 export interface ReplyToStore {
@@ -91,7 +81,7 @@ export interface GroupWork {
 export interface Conclusion {
   readonly fence: Fence;
   readonly execution: ExecutionClaim;
-  readonly state: Exclude<ExecutionState, 'completed'>;
+  readonly state: Exclude<ExecutionState, 'completed' | 'claimed'>;
   readonly attempts: number;
   /** Class and message of the last error; bounded by the caller. */
   readonly error: { readonly name: string; readonly message: string } | null;
@@ -122,6 +112,8 @@ export interface Ledger {
   readonly members: LedgerMembers;
   /** For results of steps. */
   readonly steps: StepJournal;
+  /** For executions in work without an open transaction. */
+  readonly claims: LedgerClaims;
   /** Connects and brings the schema up to date, or refuses one that it can't work with (`LedgerSchemaError`). */
   open(): Promise<void>;
   /** Idempotent; tolerates never-opened. */
@@ -147,6 +139,7 @@ export interface Ledger {
    * Writes a terminal end and moves the fence past it, in one transaction.
    * Resolves with what was there already if the key has a terminal execution at another position (nothing was
    * written but the fence moved), else with `undefined`.
+   * @throws ExecutionInWorkError if the key is claimed and its lease is not over.
    */
   conclude(conclusion: Conclusion): Promise<KnownExecution | undefined>;
   /** Notes that outbox records were acknowledged by the broker. Batched; never rejects. */
@@ -162,8 +155,9 @@ export interface LedgerTransaction {
    */
   claim(claim: LaneClaim): Promise<ClaimVerdict[]>;
   /**
-   * Takes over an execution that ended `failed`, for a new request under its key: from now on it is claimed as if it
-   * were new.
+   * Takes over an execution that ended `failed`, for a new request under its key, or one whose claim's lease is over: from
+   * now on it is claimed as if it were new.
+   * @throws ExecutionInWorkError if somebody else has it.
    */
   reclaim(fence: Fence, execution: ExecutionClaim): Promise<void>;
   /**

@@ -72,7 +72,7 @@ export function createCareStatements(schema: string) {
          limit $3::int
        ), due as (
          select scope_id, key from stretch e
-         where finished_at < clock_timestamp() - case
+         where state <> ${STATE_NUMBERS.claimed} and finished_at < clock_timestamp() - case
              when state = ${STATE_NUMBERS.dead} or substring(key from 1 for 1) in ${GIVEN} then ${age('$1')}
              else ${age('$2')} end
            and exists (
@@ -83,7 +83,7 @@ export function createCareStatements(schema: string) {
          -- Whatever a handler is at is left for the next time. Aged again: a new request may have taken a failed
          -- execution over since the stretch was read.
          select e.scope_id, e.key from ${s}.execution e join due on e.scope_id = due.scope_id and e.key = due.key
-         where e.finished_at < clock_timestamp() - least(${age('$1')}, ${age('$2')})
+         where e.state <> ${STATE_NUMBERS.claimed} and e.finished_at < clock_timestamp() - least(${age('$1')}, ${age('$2')})
          for update of e skip locked
        ), executions as (
          delete from ${s}.execution e using locked where e.scope_id = locked.scope_id and e.key = locked.key
@@ -107,6 +107,24 @@ export function createCareStatements(schema: string) {
          where target = 'execution'
        )
        select (select count(*) from executions) as deleted, (select count(*) from stretch) as seen`,
+    ),
+    // Claims that nobody has taken over for so long, and the executions and steps that they are about.
+    pruneClaims: statement(
+      `with due as (
+         select scope_id, key from ${s}.claim
+         where lease_until < clock_timestamp() - greatest(${age('$1')}, ${age('$2')})
+         limit $3::int for update skip locked
+       ), claims as (
+         delete from ${s}.claim c using due where c.scope_id = due.scope_id and c.key = due.key
+       ), steps as (
+         delete from ${s}.step t using due where t.scope_id = due.scope_id and t.key = due.key
+       ), failures as (
+         delete from ${s}.failure f using due where f.scope_id = due.scope_id and f.key = due.key
+       ), executions as (
+         delete from ${s}.execution e using due
+         where e.scope_id = due.scope_id and e.key = due.key and e.state = ${STATE_NUMBERS.claimed} returning 1
+       )
+       select (select count(*) from executions) as deleted, (select count(*) from due) as seen`,
     ),
     // Replies without an execution: of requests that are known by their position only.
     pruneReplies: statement(

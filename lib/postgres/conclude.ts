@@ -1,14 +1,19 @@
-import { CommitUnknownError, FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import {
+  CommitUnknownError,
+  ExecutionInWorkError,
+  FencedError,
+  LedgerUnreachableError,
+} from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
 import { packHeaders } from '../messages/header-packing.js';
 import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
-import { STATE_NUMBERS, type Statements } from './statements.js';
+import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
 
 /** How often the row under the key may change while we decide. */
 const MAX_ROUNDS = 5;
@@ -31,7 +36,7 @@ export async function conclude(
       await commit(pool, session, known === 'written' ? belongings : []);
       return known === 'written' || isAt(known, conclusion) ? undefined : known;
     } catch (error) {
-      await rollback(session);
+      await session.rollback();
       throw error;
     }
   });
@@ -71,8 +76,14 @@ async function writeExecution(
     const [row] = await session.run(statements.findExecutions, [scopeId, byteaArray([execution.key])]);
     if (row !== undefined) {
       const known = knownExecution(row);
+      if (known.state === 'claimed') {
+        if (await concludeOver(session, statements.concludeClaimed, scopeId, conclusion)) return 'written';
+        throw new ExecutionInWorkError(
+          `The execution at ${lane.topic}[${lane.partition}] offset ${execution.offset} is in work elsewhere`,
+        );
+      }
       if (known.state !== 'failed' || state !== 'failed' || isAt(known, conclusion)) return known;
-      if (await failAgain(session, statements, scopeId, conclusion)) return 'written';
+      if (await concludeOver(session, statements.failAgain, scopeId, conclusion)) return 'written';
     }
     // Deleted, or taken over by a new request, between two statements.
     if (round === MAX_ROUNDS)
@@ -80,11 +91,12 @@ async function writeExecution(
   }
 }
 
-async function failAgain(
+/** Puts the ending in the place of what is there, if that still is what `statement` is for. */
+async function concludeOver(
   session: Session,
-  statements: Statements,
+  statement: Statement,
   scopeId: number,
-  { fence: { lane }, execution, attempts }: Conclusion,
+  { fence: { lane }, execution, attempts, state }: Conclusion,
 ): Promise<boolean> {
   const values = [
     scopeId,
@@ -94,8 +106,9 @@ async function failAgain(
     lane.partition,
     String(execution.offset),
     attempts,
+    STATE_NUMBERS[state],
   ];
-  const result = await session.batch([[statements.failAgain, values]]);
+  const result = await session.batch([[statement, values]]);
   if (result.error !== undefined) throw result.error;
   return result.rowCounts[0] === 1;
 }

@@ -1,13 +1,16 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import { InvalidOptionError, WrongCallOrderError } from '../errors/errors.js';
+import { InvalidOptionError, NoTransactionError, WrongCallOrderError } from '../errors/errors.js';
 import { NestedClient } from './nested-client.js';
 import { NestedQueries } from './nested-queries.js';
 import type { NestedTransactions } from './nested-transactions.js';
 import { isPool, type PostgresLedgerOptions } from './postgres-ledger.options.js';
 import { endedMessage, refuse } from './transaction-client.js';
 
-/** The run that a piece of code belongs to: `ended` if it outlived it, `undefined` outside of any. */
-export type CurrentRun = () => NestedTransactions | 'ended' | undefined;
+/**
+ * The run that a piece of code belongs to: `ended` if it outlived it, `none` if it has no transaction, `undefined` outside
+ * of any.
+ */
+export type CurrentRun = () => NestedTransactions | 'ended' | 'none' | undefined;
 
 type ConnectCallback = (
   error: Error | undefined,
@@ -22,6 +25,8 @@ type ConnectCallback = (
  * commit with it or not at all. A transaction begun there is a savepoint: its ROLLBACK undoes its own part, its COMMIT is
  * final only with the message. Other isolation levels are refused. While one client has such a transaction open, queries
  * of others wait for it. Queries after the handler's end are refused.
+ *
+ * In claim mode it works within `durable.transaction(name, fn)` only, and is refused in the rest of the handler.
  *
  * Outside it is an ordinary pool: a pool that was given as `connection`, else one of its own.
  */
@@ -95,6 +100,7 @@ export class DurablePool extends Pool {
       );
     }
     const run = this.current();
+    if (run === 'none') throw new NoTransactionError('DurablePool');
     if (run === 'ended') throw new WrongCallOrderError(endedMessage);
     return run;
   }

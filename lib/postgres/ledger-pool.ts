@@ -1,5 +1,6 @@
 import type { Pool } from 'pg';
 import { ConnectionClosedError, InvalidOptionError } from '../errors/errors.js';
+import type { Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import { connectError, describeTarget, statementError } from './ledger-connection-error.js';
 import type { Parameter } from './parameters.js';
@@ -29,6 +30,7 @@ export class LedgerPool {
     readonly pool: Pool,
     private readonly owned: boolean,
     private readonly applicationName: string,
+    private readonly clock: Clock,
     private readonly log: Log,
   ) {
     this.target = describeTarget(pool);
@@ -53,7 +55,9 @@ export class LedgerPool {
   async acquire(): Promise<Session> {
     if (this.closed) throw new ConnectionClosedError('The ledger has been closed');
     try {
-      const session = new Session(await this.pool.connect(), (released) => this.sessions.delete(released));
+      const session = new Session(await this.pool.connect(), this.clock, (released) =>
+        this.sessions.delete(released),
+      );
       this.sessions.add(session);
       return session;
     } catch (error) {
@@ -84,7 +88,7 @@ export class LedgerPool {
     return this.use(async (session) => {
       const result = await session.batch([this.begin(), ...calls, COMMIT]);
       if (result.error !== undefined) {
-        if (!result.lastSent) await rollback(session);
+        if (!result.lastSent) await session.rollback();
         throw result.error;
       }
       return { ...result, rows: result.rows.slice(1, -1) };
@@ -143,7 +147,7 @@ export class LedgerPool {
     if (this.sessions.size > 0) {
       this.log.warn(`The ledger closes with ${this.sessions.size} connection(s) in use: they are ended`);
     }
-    for (const session of [...this.sessions]) session.destroy();
+    await Promise.all([...this.sessions].map((session) => session.cut()));
     if (this.owned) await this.pool.end();
     this.pool.off('error', this.onIdleError);
   }
@@ -160,11 +164,3 @@ const SERVER_FACTS: Statement = {
 };
 
 export const COMMIT: Call = [{ text: 'commit' }];
-
-/** Ends a session's transaction if one is open. Never rejects. */
-export async function rollback(session: Session): Promise<void> {
-  if (session.broken || session.client.getTransactionStatus?.() === 'I') return;
-  const result = await session.batch([[{ text: 'rollback' }]]);
-  // A connection that cannot even roll back must not be used again.
-  if (result.error !== undefined) session.destroy();
-}

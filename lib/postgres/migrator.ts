@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { escapeIdentifier } from 'pg';
 import { LedgerSchemaError } from '../errors/errors.js';
 import type { Log } from '../runtime/log.js';
-import { rollback, type LedgerPool } from './ledger-pool.js';
+import type { LedgerPool } from './ledger-pool.js';
 import type { Session } from './session.js';
 
 const MIGRATIONS = new URL('./migrations/', import.meta.url);
@@ -92,7 +92,7 @@ async function migrateOnce(
         log.log(`Ledger schema "${schema}" is at version ${next.version} (${next.name})`);
       return next?.version ?? before;
     } catch (error) {
-      await rollback(session);
+      await session.rollback();
       throw error;
     }
   });

@@ -8,7 +8,7 @@ import type {
 import type { OutboxRecord } from '../execution/ledger.js';
 import { createCareStatements, type CareStatements } from './care-statements.js';
 import { outboxRecord } from './group-work.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { plainArray } from './parameters.js';
 import type { Session } from './session.js';
 
@@ -67,7 +67,8 @@ export class PostgresCare implements LedgerCare {
       await session.run(this.statements.forgetRetries, [keys]);
       const executions = await session.run(this.statements.pruneExecutions, [keys, messageIds, limit]);
       const replies = await session.run(this.statements.pruneReplies, [messageIds, limit]);
-      const counts = [executions[0]!, replies[0]!];
+      const claims = await session.run(this.statements.pruneClaims, [keys, messageIds, limit]);
+      const counts = [executions[0]!, replies[0]!, claims[0]!];
       return {
         deleted: counts.reduce((sum, row) => sum + Number(row['deleted']), 0),
         more: counts.some((row) => Number(row['seen']) === limit),
@@ -89,7 +90,7 @@ export class PostgresCare implements LedgerCare {
         if (ended.error !== undefined) throw ended.error;
         return result;
       } catch (error) {
-        await rollback(session);
+        await session.rollback();
         throw error;
       }
     });

@@ -19,6 +19,7 @@ import {
   type ResolvedPostgresLedgerOptions,
 } from './postgres-ledger.options.js';
 import { PostgresCare } from './postgres-care.js';
+import { PostgresClaims } from './postgres-claims.js';
 import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
@@ -44,6 +45,7 @@ export class PostgresLedger implements Ledger {
   readonly failures: PostgresFailures;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
+  readonly claims: PostgresClaims;
   private readonly options: ResolvedPostgresLedgerOptions;
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
@@ -62,7 +64,9 @@ export class PostgresLedger implements Ledger {
     this.care = new PostgresCare(schema, this.owner, pool);
     this.failures = new PostgresFailures(schema, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
-    this.steps = new PostgresStepJournal(this.statements, () => this.parts());
+    const parts = () => this.parts();
+    this.steps = new PostgresStepJournal(this.statements, parts);
+    this.claims = new PostgresClaims(schema, prepare, this.statements, this.owner, parts);
   }
 
   /** The pool that the ledger works with, for whoever shares it. */
@@ -131,6 +135,7 @@ export class PostgresLedger implements Ledger {
       owned ? new Pool({ allowExitOnIdle: true, ...connection }) : connection,
       owned,
       applicationName,
+      clock,
       log,
     );
     try {

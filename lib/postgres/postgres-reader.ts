@@ -2,6 +2,7 @@ import { WrongCallOrderError } from '../errors/errors.js';
 import type { ExecutionState, Scope } from '../execution/ledger.js';
 import type {
   ExecutionFilter,
+  ExecutionInWork,
   ExecutionPage,
   LedgerExecution,
   LedgerReader,
@@ -64,10 +65,29 @@ export class PostgresReader implements LedgerReader {
       const scope = { group: String(row['consumer_group']), handler: String(row['handler']) };
       const name = JSON.stringify([scope.group, scope.handler]);
       let count = counts.get(name);
-      if (!count) counts.set(name, (count = { ...scope, completed: 0, failed: 0, dead: 0, skipped: 0 }));
+      if (!count)
+        counts.set(name, (count = { ...scope, completed: 0, failed: 0, dead: 0, skipped: 0, claimed: 0 }));
       count[stateOf(row['state'])] = Number(row['n']);
     }
     return [...counts.values()];
+  }
+
+  async inWork({ group, handler }: Partial<Scope>, limit: number): Promise<ExecutionInWork[]> {
+    const rows = await this.pool().run(this.statements.inWork, [group ?? null, handler ?? null, limit]);
+    return rows.map((row) => ({
+      group: row['consumer_group'] as string,
+      handler: row['handler'] as string,
+      key: describeKey(row['key'] as Buffer),
+      topic: row['topic'] as string | null,
+      topicId: row['topic_id'] as string,
+      partition: Number(row['partition']),
+      offset: BigInt(row['record_offset'] as string),
+      instance: row['instance'] as string,
+      held: row['held'] === 't',
+      leaseUntil: millis(row['lease_until']),
+      claimedAt: millis(row['claimed_at']),
+      takeovers: Number(row['takeovers']),
+    }));
   }
 
   async outboxLag(): Promise<OutboxLag> {

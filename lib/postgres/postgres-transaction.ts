@@ -1,5 +1,6 @@
 import {
   CommitUnknownError,
+  ExecutionInWorkError,
   LedgerUnreachableError,
   TransactionAbortedError,
   WrongCallOrderError,
@@ -16,7 +17,7 @@ import type {
 import { claimLane } from './claim-lane.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
-import { COMMIT, rollback, type LedgerPool } from './ledger-pool.js';
+import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
@@ -37,7 +38,7 @@ interface ClaimedLane {
 interface Reclaimed {
   readonly scopeId: number;
   readonly key: Buffer;
-  /** The row as it was, to be put back if the claim is released. */
+  /** The row as it was, failed or claimed, to be put back if the claim is released. */
   readonly before: Row;
 }
 
@@ -98,7 +99,7 @@ export class PostgresTransaction implements LedgerTransaction {
       if (result.error === undefined && result.command === 'COMMIT') return;
       throw this.commitFailure(session, result);
     } catch (error) {
-      await rollback(session);
+      await session.rollback();
       throw this.pool.mapped(error);
     } finally {
       session.release();
@@ -110,9 +111,9 @@ export class PostgresTransaction implements LedgerTransaction {
     this.state = 'ended';
     const session = this.session;
     if (session === undefined) return;
-    // A claim that waits for its twin would have the rollback wait as well.
-    if (this.claiming > 0) session.destroy();
-    else await rollback(session);
+    // A claim that waits for its twin would have the rollback wait as well, and keep the fence meanwhile.
+    if (this.claiming > 0) await session.cut();
+    else await session.rollback();
     session.release();
   }
 
@@ -180,9 +181,7 @@ export class PostgresTransaction implements LedgerTransaction {
         String(offset),
       ]);
       if (before === undefined) {
-        throw new LedgerUnreachableError(
-          'Another transaction took the failed execution over first; try again',
-        );
+        throw new ExecutionInWorkError('The execution is in work elsewhere, or was taken over first');
       }
       this.reclaimed.set(keyName(scopeId, key), { scopeId, key, before });
     });
@@ -197,7 +196,7 @@ export class PostgresTransaction implements LedgerTransaction {
     } catch (error) {
       session.note(error);
       this.state = 'ended';
-      await rollback(session);
+      await session.rollback();
       session.release();
       throw sqlState(error) === IN_FAILED_TRANSACTION
         ? new TransactionAbortedError()
@@ -220,7 +219,7 @@ export class PostgresTransaction implements LedgerTransaction {
     for (const release of work.releases) calls.push(...(await this.releaseCalls(release)));
     for (const { scopeId, key } of this.reclaimed.values()) {
       // The failure is history; its error reply must not answer for the new run.
-      calls.push([this.statements.forgetFailure, [scopeId, key]]);
+      calls.push([this.statements.forgetBefore, [scopeId, key]]);
     }
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
@@ -243,7 +242,7 @@ export class PostgresTransaction implements LedgerTransaction {
       const reclaimed = this.reclaimed.get(name);
       if (reclaimed !== undefined) {
         this.reclaimed.delete(name);
-        calls.push([this.statements.restoreFailed, restoreValues(reclaimed)]);
+        calls.push([this.statements.restore, restoreValues(reclaimed)]);
       } else if (ours.has(name)) {
         toDelete.push(key);
       } else {
@@ -304,6 +303,14 @@ function keyName(scopeId: number, key: Buffer): string {
 }
 
 function restoreValues({ scopeId, key, before }: Reclaimed): Parameter[] {
-  const columns = ['fingerprint', 'topic_id', 'partition', 'record_offset', 'attempts', 'finished_at'];
+  const columns = [
+    'state',
+    'fingerprint',
+    'topic_id',
+    'partition',
+    'record_offset',
+    'attempts',
+    'finished_at',
+  ];
   return [scopeId, key, ...columns.map((column) => before[column] ?? null)];
 }

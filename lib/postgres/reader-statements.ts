@@ -2,7 +2,7 @@ import { escapeIdentifier } from 'pg';
 import type { Statement } from './statements.js';
 
 /** Statements for people's questions. Not prepared: they are rare, and planned best with their values in sight. */
-export type ReaderStatements = Record<'find' | 'list' | 'counts' | 'outboxLag', Statement>;
+export type ReaderStatements = Record<'find' | 'list' | 'counts' | 'outboxLag' | 'inWork', Statement>;
 
 /** A time as microseconds since the epoch: whole, and the same whatever the session's time zone and date style are. */
 const micros = (expression: string) => `(extract(epoch from ${expression}) * 1000000)::bigint`;
@@ -48,6 +48,17 @@ export function createReaderStatements(schema: string): ReaderStatements {
        join (select scope_id, state, count(*) as n from ${s}.execution group by scope_id, state) n on n.scope_id = c.id
        where ${inScope}
        order by c.consumer_group, c.handler`,
+    },
+    inWork: {
+      text: `select c.consumer_group, c.handler, w.key, w.topic_id, w.partition, w.record_offset, w.instance, w.takeovers,
+         w.lease_until > clock_timestamp() as held, ${micros('w.lease_until')} as lease_until,
+         ${micros('w.claimed_at')} as claimed_at, l.topic
+       from ${s}.claim w
+       join ${s}.scope c on c.id = w.scope_id
+       left join ${s}.fence l on l.scope_id = w.scope_id and l.topic_id = w.topic_id and l.partition = w.partition
+       where ${inScope}
+       order by w.claimed_at, w.scope_id, w.key
+       limit $3::int`,
     },
     outboxLag: {
       text: `select o.id, o.topic, ${micros('o.created_at')} as created_at, (select count(*) from ${s}.outbox) as records,

@@ -3,6 +3,8 @@ import { isConnectionLoss, sqlState } from './ledger-connection-error.js';
 import type { Parameter } from './parameters.js';
 import { ledgerTypes, type Row } from './result-types.js';
 import type { Statement } from './statements.js';
+import { settlesWithin, type Clock } from '../runtime/clock.js';
+import { requestCancel } from './cancel-request.js';
 
 /** A statement with its parameters, ready to be sent. */
 export type Call = readonly [statement: Statement, values?: readonly Parameter[]];
@@ -21,6 +23,9 @@ export interface BatchResult {
   readonly lastSent: boolean;
 }
 
+/** Milliseconds that a rollback may take. One that takes longer waits for a query that does not end. */
+const ROLLBACK_PATIENCE = 500;
+
 /** SQLSTATE of a write that was refused. */
 const READ_ONLY = '25006';
 
@@ -32,9 +37,11 @@ export class Session {
   private lost = false;
   private readOnly = false;
   private released = false;
+  private cutting: Promise<void> | undefined;
 
   constructor(
     readonly client: PoolClient,
+    private readonly clock: Clock,
     private readonly onRelease: (session: Session) => void,
   ) {
     // Without a listener the loss of a checked-out connection would end the process.
@@ -90,8 +97,32 @@ export class Session {
     this.client.release(unusable);
   }
 
-  /** Ends the connection, whatever it is doing. Idempotent. */
-  destroy(): void {
+  /** Ends the transaction if one is open, within a bounded time: a query that does not end is cut. Never rejects. */
+  async rollback(): Promise<void> {
+    if (this.released || this.lost || this.client.getTransactionStatus?.() === 'I') return;
+    const rolledBack = this.batch([[{ text: 'rollback' }]]);
+    const inTime = await settlesWithin(this.clock, rolledBack, ROLLBACK_PATIENCE);
+    // A connection that cannot even roll back must not be used again.
+    if (!inTime || (await rolledBack).error !== undefined) await this.cut();
+  }
+
+  /**
+   * Ends the connection and what it is doing: without its consent the server would go on with that, and keep its locks.
+   * The session is of no more use, since the cancellation may also hit what comes next on it. Idempotent; never rejects.
+   */
+  cut(): Promise<void> {
+    this.cutting ??= this.cutNow();
+    return this.cutting;
+  }
+
+  private async cutNow(): Promise<void> {
+    if (this.released) return;
+    if (!this.lost) await requestCancel(this.client, this.clock);
+    this.destroy();
+  }
+
+  /** Ends our side of the connection, whatever it is doing. Idempotent. */
+  private destroy(): void {
     if (this.released) return;
     this.lost = true;
     // A pipelined client that is told to end waits for its queries first, and these may wait for a twin.

@@ -13,7 +13,7 @@ export interface Statement {
 const MAX_NAME_BYTES = 63;
 
 /** Numbers by which `execution.state` is stored. */
-export const STATE_NUMBERS = { completed: 1, failed: 2, dead: 3, skipped: 4 } as const;
+export const STATE_NUMBERS = { completed: 1, failed: 2, dead: 3, skipped: 4, claimed: 5 } as const;
 
 /**
  * Every statement of the ledger's daily work, for one schema. Parameters are described by the callers; all of them are
@@ -31,6 +31,11 @@ export function createStatements(schema: string, prepare: boolean) {
   const moveFence = `update ${s}.fence
     set previous_offset = next_offset, next_offset = greatest(next_offset, $5::bigint)
     where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int and epoch = $4::bigint`;
+
+  // A claim that anybody may have. Locked before its execution, by everybody.
+  const over = `over as (
+    select 1 from ${s}.claim
+    where scope_id = $1::int and key = $2::bytea and lease_until <= clock_timestamp() for update)`;
 
   return {
     findScope: named(
@@ -61,6 +66,10 @@ export function createStatements(schema: string, prepare: boolean) {
          select topic_id from ${s}.fence
          where scope_id = $1::int and partition = $3::int and (topic_id = $2::uuid or topic = $4::text))
        order by seq`,
+    ),
+    findInWork: named(
+      'find_in_work',
+      `select record_offset from ${s}.claim where scope_id = $1::int and topic_id = $2::uuid and partition = $3::int`,
     ),
     // An open transaction that updated the row is its xmax, and holds a lock on that transaction's id. A blocker of
     // another kind (a table lock, a row lock taken by hand) is not ours to end and is not found.
@@ -110,23 +119,26 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     reclaim: named(
       'reclaim',
-      `with before as (
+      `with ${over},
+       before as (
          select * from ${s}.execution
-         where scope_id = $1::int and key = $2::bytea and state = ${STATE_NUMBERS.failed} for update
+         where scope_id = $1::int and key = $2::bytea
+           and (state = ${STATE_NUMBERS.failed} or (state = ${STATE_NUMBERS.claimed} and exists (select 1 from over)))
+         for update
        )
        update ${s}.execution e
        set state = ${STATE_NUMBERS.completed}, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
          record_offset = $6::bigint, attempts = 1, finished_at = clock_timestamp()
        from before b
        where e.scope_id = b.scope_id and e.key = b.key
-       returning b.fingerprint, b.topic_id, b.partition, b.record_offset, b.attempts, b.finished_at::text`,
+       returning b.state, b.fingerprint, b.topic_id, b.partition, b.record_offset, b.attempts, b.finished_at::text`,
     ),
     // The reverse of reclaim, within its transaction.
-    restoreFailed: named(
-      'restore_failed',
+    restore: named(
+      'restore',
       `update ${s}.execution
-       set state = ${STATE_NUMBERS.failed}, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
-         record_offset = $6::bigint, attempts = $7::int, finished_at = $8::timestamptz
+       set state = $3::smallint, fingerprint = $4::bigint, topic_id = $5::uuid, partition = $6::int,
+         record_offset = $7::bigint, attempts = $8::int, finished_at = $9::timestamptz
        where scope_id = $1::int and key = $2::bytea`,
     ),
 
@@ -150,9 +162,10 @@ export function createStatements(schema: string, prepare: boolean) {
       'find_replies',
       `select key, body from ${s}.reply where scope_id = $1::int and key = any ($2::bytea[])`,
     ),
-    forgetFailure: named(
-      'forget_failure',
-      `with forgotten as (delete from ${s}.failure where scope_id = $1::int and key = $2::bytea)
+    forgetBefore: named(
+      'forget_before',
+      `with forgotten as (delete from ${s}.failure where scope_id = $1::int and key = $2::bytea),
+       unclaimed as (delete from ${s}.claim where scope_id = $1::int and key = $2::bytea)
        delete from ${s}.reply where scope_id = $1::int and key = $2::bytea`,
     ),
     addOutbox: named(
@@ -186,9 +199,20 @@ export function createStatements(schema: string, prepare: boolean) {
     failAgain: named(
       'fail_again',
       `update ${s}.execution
-       set fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int, record_offset = $6::bigint,
-         attempts = $7::int, finished_at = clock_timestamp()
+       set state = $8::smallint, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
+         record_offset = $6::bigint, attempts = $7::int, finished_at = clock_timestamp()
        where scope_id = $1::int and key = $2::bytea and state = ${STATE_NUMBERS.failed}`,
+    ),
+    concludeClaimed: named(
+      'conclude_claimed',
+      `with ${over},
+       unclaimed as (
+         delete from ${s}.claim where scope_id = $1::int and key = $2::bytea and exists (select 1 from over) returning 1
+       )
+       update ${s}.execution
+       set state = $8::smallint, fingerprint = $3::bigint, topic_id = $4::uuid, partition = $5::int,
+         record_offset = $6::bigint, attempts = $7::int, finished_at = clock_timestamp()
+       where scope_id = $1::int and key = $2::bytea and state = ${STATE_NUMBERS.claimed} and exists (select 1 from unclaimed)`,
     ),
     addFailure: named(
       'add_failure',

@@ -39,13 +39,16 @@ export async function takeFence(
         [statements.takeFence, [...position, lane.topic, owner]],
         // A statement of its own: it must see what the previous owner committed while we waited.
         [statements.findUndispatched, [...position, lane.topic]],
+        [statements.findInWork, position],
       ]);
       const taken = rows[1]![0]!;
+      const inWork = rows[3]!.map((row) => BigInt(row['record_offset'] as string));
       return {
         fence: {
           lane,
           epoch: BigInt(String(taken['epoch'])),
           nextOffset: BigInt(String(taken['next_offset'])),
+          ...(inWork.length > 0 && { inWork }),
         },
         undispatched: rows[2]!.map(outboxRecord),
       };

@@ -1,4 +1,4 @@
-import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import { ExecutionInWorkError, FencedError, LedgerUnreachableError } from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
 import {
   executionName,
@@ -16,7 +16,7 @@ export async function conclude(
   now: () => number,
 ): Promise<KnownExecution | undefined> {
   const { lane, epoch } = conclusion.fence;
-  const { locks, fences, executions } = store;
+  const { locks, fences, executions, claims } = store;
   const lock = {};
   const forget = store.whenDisconnected(() => locks.cancel(lock, unreachable()));
   const key = executionName(lane.scope, conclusion.execution.key);
@@ -27,14 +27,19 @@ export async function conclude(
       throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
     }
     await locks.acquire(key, lock);
+    const claim = claims.get(key);
+    if (claim !== undefined && claim.leaseUntil > now()) {
+      throw new ExecutionInWorkError(`The execution ${key} is in work elsewhere`);
+    }
     const past = conclusion.execution.offset + 1n;
     const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
     fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
     const known = executions.get(key);
-    if (known !== undefined) {
+    if (known !== undefined && known.state !== 'claimed') {
       if (isAt(known, conclusion)) return undefined;
       if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
     }
+    claims.delete(key);
     write(store, key, conclusion, now());
     store.committed({
       owner,

@@ -76,6 +76,13 @@ export class InMemoryLedgerCare implements LedgerCare {
       steps.delete(name);
       deleted++;
     }
+    for (const [name, { leaseUntil }] of this.store.claims) {
+      if (this.clock.now() - leaseUntil <= Math.max(retention.keys, retention.messageIds)) continue;
+      this.store.claims.delete(name);
+      executions.delete(name);
+      steps.delete(name);
+      deleted++;
+    }
     for (const [name, { createdAt }] of replies) {
       if (executions.has(name) || this.clock.now() - createdAt <= retention.messageIds) continue;
       replies.delete(name);
@@ -105,6 +112,7 @@ export class InMemoryLedgerCare implements LedgerCare {
 
   private isOver(execution: StoredExecution, { keys, messageIds }: Retention): boolean {
     const { scope, state, key, finishedAt, topicId, partition, offset } = execution;
+    if (state === 'claimed') return false;
     const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
     if (this.clock.now() - finishedAt <= kept) return false;
     if (this.store.locks.holderOf(executionName(scope, key)) !== undefined) return false;

@@ -2,6 +2,7 @@ import { WrongCallOrderError } from '../errors/errors.js';
 import type { Scope } from '../execution/ledger.js';
 import type {
   ExecutionFilter,
+  ExecutionInWork,
   ExecutionPage,
   LedgerExecution,
   LedgerReader,
@@ -55,10 +56,35 @@ export class InMemoryLedgerReader implements LedgerReader {
       const name = scopeName(stored.scope);
       let count = counts.get(name);
       if (!count)
-        counts.set(name, (count = { ...stored.scope, completed: 0, failed: 0, dead: 0, skipped: 0 }));
+        counts.set(
+          name,
+          (count = { ...stored.scope, completed: 0, failed: 0, dead: 0, skipped: 0, claimed: 0 }),
+        );
       count[stored.state]++;
     }
     return [...counts].sort(([left], [right]) => left.localeCompare(right)).map(([, count]) => count);
+  }
+
+  async inWork({ group, handler }: Partial<Scope>, limit: number): Promise<ExecutionInWork[]> {
+    await this.reach();
+    return [...this.store.claims.values()]
+      .filter(({ lane: { scope } }) => (group ?? scope.group) === scope.group)
+      .filter(({ lane: { scope } }) => (handler ?? scope.handler) === scope.handler)
+      .sort((left, right) => left.claimedAt - right.claimedAt || left.key.compare(right.key))
+      .slice(0, limit)
+      .map(({ lane, key, offset, instance, leaseUntil, claimedAt, takeovers }) => ({
+        ...lane.scope,
+        key: describeKey(key),
+        topic: this.store.fences.get(laneName(lane))?.lane.topic ?? null,
+        topicId: lane.topicId,
+        partition: lane.partition,
+        offset,
+        instance,
+        held: leaseUntil > this.clock.now(),
+        leaseUntil,
+        claimedAt,
+        takeovers,
+      }));
   }
 
   async outboxLag(): Promise<OutboxLag> {

@@ -31,6 +31,20 @@ export interface StoredFence {
   readonly owner: string;
 }
 
+export interface StoredClaim {
+  readonly token: string;
+  readonly instance: string;
+  readonly lane: Lane;
+  readonly key: Buffer;
+  readonly offset: bigint;
+  /** Milliseconds since the epoch. */
+  readonly claimedAt: number;
+  readonly leaseUntil: number;
+  readonly takeovers: number;
+  /** The execution had failed before: a release puts that back. */
+  readonly hadFailed: boolean;
+}
+
 export interface StoredDeadLetter extends DeadLetterToStore {
   readonly lane: Lane;
   readonly executionKey: Buffer;
@@ -94,6 +108,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** Who holds which execution in state `claimed`. */
+  readonly claims = new Map<string, StoredClaim>();
   /** By lane and offset. */
   readonly retries = new Map<string, Map<bigint, StoredRetry>>();
   /** Per execution, by position. */

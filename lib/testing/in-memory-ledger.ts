@@ -1,6 +1,7 @@
 import { ConnectionClosedError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { InMemoryClaims } from './in-memory-claims.js';
 import { conclude } from './in-memory-conclude.js';
 import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
@@ -33,6 +34,7 @@ export class InMemoryLedger implements Ledger {
   readonly failures: InMemoryFailures;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
+  readonly claims: InMemoryClaims;
   private readonly clock: Clock;
   /** What the store knows this ledger by. */
   readonly name: string;
@@ -55,6 +57,12 @@ export class InMemoryLedger implements Ledger {
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
+    this.claims = new InMemoryClaims(store, clock, {
+      owner: this.name,
+      reach,
+      takeLostAnswer: () => this.takeLostAnswer(),
+      locking: (work) => this.locking(work),
+    });
   }
 
   async open(): Promise<void> {
@@ -104,7 +112,11 @@ export class InMemoryLedger implements Ledger {
     );
     this.store.locks.release(name, taker);
     await this.turn();
-    return { fence: { lane, epoch, nextOffset }, undispatched: undispatched.map(({ record }) => record) };
+    const inWork = [...this.store.claims.values()]
+      .filter((claim) => laneName(claim.lane) === name)
+      .map(({ offset }) => offset);
+    const fence = { lane, epoch, nextOffset, ...(inWork.length > 0 && { inWork }) };
+    return { fence, undispatched: undispatched.map(({ record }) => record) };
   }
 
   transaction(): InMemoryTransaction {
@@ -114,11 +126,7 @@ export class InMemoryLedger implements Ledger {
       owner: this.name,
       now: () => this.clock.now(),
       turn: () => this.turn(),
-      takeLostAnswer: () => {
-        const lostAnswer = this.lostAnswer;
-        this.lostAnswer = undefined;
-        return lostAnswer;
-      },
+      takeLostAnswer: () => this.takeLostAnswer(),
       ended: (transaction) => this.transactions.delete(transaction),
     };
     const transaction = new InMemoryTransaction(host);
@@ -158,19 +166,39 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
-    this.members.die();
     this.breakConnections();
     this.care.crash();
   }
 
-  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  /** All connections break: open transactions roll back, and to other processes this one seems dead until it looks again. */
   breakConnections(): void {
+    this.members.die();
     for (const transaction of [...this.transactions]) transaction.break();
   }
 
   /** The answer to this ledger's next COMMIT is lost, after or before it took effect. */
   loseNextCommitAnswer(stored: boolean): void {
     this.lostAnswer = { stored };
+  }
+
+  /** With row locks of its own, all of them released at the end. */
+  private async locking<T>(work: (lock: (name: string) => Promise<void>) => Promise<T>): Promise<T> {
+    const { locks } = this.store;
+    const holder = {};
+    const forget = this.store.whenDisconnected(() => locks.cancel(holder, unreachable()));
+    try {
+      return await work((name) => locks.acquire(name, holder));
+    } finally {
+      forget();
+      locks.releaseAll(holder);
+      await this.turn();
+    }
+  }
+
+  private takeLostAnswer(): { readonly stored: boolean } | undefined {
+    const { lostAnswer } = this;
+    this.lostAnswer = undefined;
+    return lostAnswer;
   }
 
   /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */

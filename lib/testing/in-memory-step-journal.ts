@@ -1,3 +1,4 @@
+import { LeaseLostError } from '../errors/errors.js';
 import type { Scope } from '../execution/ledger-terms.js';
 import type { RecordedStep, StepJournal, StepToStore } from '../execution/step-journal.js';
 import { executionName, type InMemoryLedgerStore } from './in-memory-ledger-store.js';
@@ -14,8 +15,12 @@ export class InMemoryStepJournal implements StepJournal {
     return [...(steps?.values() ?? [])].sort((left, right) => left.position - right.position);
   }
 
-  async record({ scope, key, step }: StepToStore & { readonly token: string }): Promise<void> {
+  async record({ scope, key, step, token }: StepToStore & { readonly token: string }): Promise<void> {
     await this.reach();
-    this.store.addStep(executionName(scope, key), step);
+    const name = executionName(scope, key);
+    if (this.store.claims.get(name)?.token !== token) throw new LeaseLostError(lostMessage);
+    this.store.addStep(name, step);
   }
 }
+
+export const lostMessage = 'The claim of an execution was taken over before a step of it was stored';

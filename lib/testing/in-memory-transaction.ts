@@ -1,6 +1,8 @@
 import {
   CommitUnknownError,
+  ExecutionInWorkError,
   FencedError,
+  LeaseLostError,
   LedgerUnreachableError,
   TransactionAbortedError,
   WrongCallOrderError,
@@ -24,6 +26,7 @@ import {
   type StoredFence,
   type StoredRow,
 } from './in-memory-ledger-store.js';
+import { lostMessage } from './in-memory-step-journal.js';
 
 /** What a handler writes with. Rows show up in the store once, and only if, the transaction commits. */
 export interface InMemoryTransactionClient {
@@ -128,6 +131,11 @@ export class InMemoryTransaction implements LedgerTransaction {
       await this.host.turn();
       if (this.lost) throw unreachable();
       if (this.aborted) throw new TransactionAbortedError();
+      for (const { scope, key, token } of work.steps ?? []) {
+        const held =
+          token === undefined || this.host.store.claims.get(executionName(scope, key))?.token === token;
+        if (!held) throw new LeaseLostError(lostMessage);
+      }
       for (const release of work.releases) this.release(release);
       const lostAnswer = this.host.takeLostAnswer();
       if (lostAnswer?.stored ?? true) this.apply(work);
@@ -207,10 +215,10 @@ export class InMemoryTransaction implements LedgerTransaction {
       const name = executionName(lane.scope, execution.key);
       await this.lock(name);
       const known = this.host.store.executions.get(name);
-      if (known?.state !== 'failed' || this.executions.has(name)) {
-        throw new LedgerUnreachableError(
-          'Another transaction took the failed execution over first; try again',
-        );
+      const claim = this.host.store.claims.get(name);
+      const isFree = claim !== undefined && claim.leaseUntil <= this.host.now();
+      if (!known || (known.state !== 'failed' && !isFree) || this.executions.has(name)) {
+        throw new ExecutionInWorkError('The execution is in work elsewhere, or was taken over first');
       }
       this.reclaimed.set(name, known);
       this.executions.set(name, completedExecution(lane, execution, this.host.now()));
@@ -247,7 +255,10 @@ export class InMemoryTransaction implements LedgerTransaction {
     for (const [name, fence] of this.fences) store.fences.set(name, fence);
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.
-    for (const name of this.reclaimed.keys()) store.replies.delete(name);
+    for (const name of this.reclaimed.keys()) {
+      store.replies.delete(name);
+      store.claims.delete(name);
+    }
     for (const { scope, key, body } of replies) {
       store.replies.set(executionName(scope, key), { body: Buffer.from(body), createdAt: this.host.now() });
     }

@@ -21,6 +21,7 @@ export class ExclusiveReplyPath implements ReplyPath, ConsumerListener {
   /** From an assignment to the next revocation: what was not given now will not come by waiting. */
   private isSettled = false;
   private isStopped = false;
+  private assignments = 0;
   private change = deferred();
   private missing = new Map<string, Promise<string>>();
 
@@ -58,12 +59,14 @@ export class ExclusiveReplyPath implements ReplyPath, ConsumerListener {
   }
 
   async onAssigned(partitions: readonly AssignedPartition[]): Promise<void> {
+    const assignment = ++this.assignments;
     this.consumer.pause(partitions);
     const previous = this.targets;
     const next = replyPartitions(previous, partitions);
     const [gained, given] = [entries(next, previous), entries(previous, next)];
     await Promise.all(gained.map((partition) => this.reader.use(partition)));
-    if (this.isStopped) return;
+    // The end of a partition may take long to find out while brokers are away: a later assignment counts.
+    if (this.isStopped || assignment !== this.assignments) return;
     this.targets = next;
     this.isSettled = true;
     this.missing = new Map();

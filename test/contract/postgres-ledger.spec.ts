@@ -32,7 +32,8 @@ function describePostgres(name: string, options: () => Partial<PostgresLedgerOpt
         );
         // Behind a pooler: as if its lease had run out.
         await schema.query(
-          'update {schema}.member set lease_until = clock_timestamp() where member_id = $1 and lock_key is null',
+          `update {schema}.member set lease_until = clock_timestamp() where lock_key is null
+             and instance = (select instance from {schema}.member where member_id = $1)`,
           [memberId],
         );
       },

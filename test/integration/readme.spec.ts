@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import { ERROR_CODES } from '../../lib/errors/kafka-transport.error.js';
 import { InvalidOptionError, kafkaServer, type KafkaTransportOptions } from '../../lib/index.js';
@@ -8,10 +9,11 @@ import * as errors from '../../lib/errors/errors.js';
 import { resolveOptions } from '../../lib/transport/resolve-options.js';
 import { BrokerFixture, brokers } from '../support/broker-fixture.js';
 import { databaseUrl } from '../support/ledger-schema.js';
-import { NodeProcess } from '../support/node-process.js';
+import { Program } from '../support/program.js';
 import { codeBlocks, CompileFolder, names, propertiesOf, ROOT, tableAfter } from '../support/readme.js';
 import { eventually } from '../support/eventually.js';
 
+const PATIENCE = 50_000;
 const STARTED = 'Nest microservice successfully started';
 const TOPICS = ['price.changed', 'price.get', 'order.placed', 'invoice.created'];
 const GROUPS = ['prices', 'billing', 'shop'];
@@ -38,7 +40,7 @@ describe('the examples of the README', () => {
   const role = `billing_app_${fixture.id}`;
   const url = new URL(databaseUrl());
   url.pathname = `/${database}`;
-  const processes: NodeProcess[] = [];
+  const processes: Program[] = [];
   const topics = new Map<string, string>();
   const groups = new Map<string, string>();
   let folder: CompileFolder;
@@ -89,8 +91,8 @@ describe('the examples of the README', () => {
     return result.replaceAll('billing_app', role);
   }
 
-  function run(file: string, connection = String(url)): NodeProcess {
-    const child = new NodeProcess(join(folder.path, file.replace(/\.ts$/, '.js')), {
+  function run(file: string, connection = String(url)): Program {
+    const child = new Program(pathToFileURL(join(folder.path, file.replace(/\.ts$/, '.js'))), {
       DATABASE_URL: connection,
     });
     processes.push(child);
@@ -115,11 +117,11 @@ describe('the examples of the README', () => {
 
   it('answer the shop with the price that was announced', async () => {
     const prices = run('prices.ts');
-    await prices.says(STARTED);
+    await prices.printed(STARTED);
     const value = Buffer.from(JSON.stringify({ article: 'apple', cents: 30 }));
     await fixture.produce({ topic: topics.get('price.changed')!, key: null, value, headers: [] });
     const ask = run('ask.ts');
-    expect({ end: await ask.exit(), output: ask.output.trim() }).toEqual({
+    expect({ end: (await ask.end(PATIENCE)).code, output: ask.output.trim() }).toEqual({
       end: 0,
       output: '{"article":"apple","cents":30}',
     });
@@ -130,7 +132,7 @@ describe('the examples of the README', () => {
     const [createInvoice, ...others] = sql;
     await pool.query(createInvoice!);
     const billing = run('billing.ts');
-    await billing.says(STARTED);
+    await billing.printed(STARTED);
     for (const id of ['order-17', 'order-17', 'order-18', 'order-17']) await place(id);
     await eventually(async () => {
       return (await fixture.committed(groups.get('billing')!, topics.get('order.placed')!)) === 4;
@@ -160,7 +162,7 @@ describe('the examples of the README', () => {
     restricted.username = role;
     restricted.password = 'secret';
     const billing = run('billing.ts', String(restricted));
-    await billing.says(STARTED);
+    await billing.printed(STARTED);
     await place('order-19');
     await eventually(async () => (await invoices()).includes('order-19'));
     await billing.terminate();
@@ -173,13 +175,13 @@ describe('the examples of the README', () => {
       "console.log(Object.keys(require('nestjs-durable-kafka')).length);",
     );
     const common = run('common.cjs');
-    expect(await common.exit()).toBe(0);
+    expect((await common.end(PATIENCE)).code).toBe(0);
     expect(Number(common.output)).toBeGreaterThan(20);
   });
 
   it('test handlers without servers', async () => {
     const test = run('prices.test.ts');
-    expect({ end: await test.exit(), output: test.output }).toEqual({ end: 0, output: '' });
+    expect({ end: (await test.end(PATIENCE)).code, output: test.output }).toEqual({ end: 0, output: '' });
   });
 
   async function invoices(): Promise<string[]> {

@@ -50,6 +50,12 @@ export class Program {
     if (this.running) this.child.kill(signal);
   }
 
+  /** Asks it to end, and waits. Idempotent. */
+  async terminate(): Promise<this> {
+    this.kill('SIGTERM');
+    return this.end(20_000);
+  }
+
   /** Ends it, whatever it is at. */
   async close(): Promise<void> {
     this.kill('SIGKILL');

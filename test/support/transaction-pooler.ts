@@ -1,4 +1,4 @@
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import pg from 'pg';
 import { databaseUrl } from './ledger-schema.js';
 
@@ -10,6 +10,8 @@ interface Backend {
   owner: Session | undefined;
 }
 
+/** In the place of a protocol version. */
+const CANCEL_REQUEST = 80_877_102;
 const SYNC = 'S'.charCodeAt(0);
 const SIMPLE_QUERY = 'Q'.charCodeAt(0);
 const TERMINATE = 'X'.charCodeAt(0);
@@ -45,7 +47,11 @@ class Session {
   owed = 0;
   readonly messages = new Messages();
 
-  constructor(readonly socket: Socket) {}
+  /** @param id what it is told for its process id and key */
+  constructor(
+    readonly socket: Socket,
+    readonly id: number,
+  ) {}
 }
 
 /**
@@ -56,6 +62,7 @@ export class TransactionPooler {
   private readonly backends: Backend[] = [];
   private readonly sessions = new Set<Session>();
   private closed = false;
+  private lastId = 0x7f7f0000;
 
   private constructor(private readonly server: Server) {}
 
@@ -111,7 +118,7 @@ export class TransactionPooler {
   }
 
   private welcome(socket: Socket): void {
-    const session = new Session(socket);
+    const session = new Session(socket, ++this.lastId);
     this.sessions.add(session);
     socket.setNoDelay();
     socket.on('error', () => undefined);
@@ -126,15 +133,29 @@ export class TransactionPooler {
   }
 
   private ask(session: Session, message: Buffer): void {
-    if (!session.started) {
+    if (!session.started && message.readInt32BE(4) === CANCEL_REQUEST) {
+      this.cancel(message.readInt32BE(8));
+      session.socket.end();
+    } else if (!session.started) {
       session.started = true;
-      session.socket.write(GREETING);
+      session.socket.write(greeting(session.id));
     } else if (message[0] === TERMINATE) {
       session.socket.end();
     } else {
       session.waiting.push(message);
       this.serve();
     }
+  }
+
+  /** Hands a cancel request on to the backend that works for that session, if one does. */
+  private cancel(id: number): void {
+    const owner = [...this.sessions].find((session) => session.id === id);
+    if (!owner?.backend) return;
+    const { client } = owner.backend as unknown as { client: { processID: number; secretKey: number } };
+    const { hostname, port } = new URL(databaseUrl());
+    const socket = connect(Number(port) || 5432, hostname);
+    socket.on('error', () => undefined);
+    socket.end(int32s(16, CANCEL_REQUEST, client.processID, client.secretKey));
   }
 
   private serve(): void {
@@ -171,13 +192,23 @@ export class TransactionPooler {
 }
 
 /** Authentication is fine, a process id and key of the pooler's own, ready. */
-const GREETING = Buffer.concat([
-  Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]),
-  parameter('server_version', '18.0'),
-  parameter('client_encoding', 'UTF8'),
-  Buffer.from([0x4b, 0, 0, 0, 12, 0, 0x7f, 0x7f, 0x7f, 0, 0, 0, 7]),
-  Buffer.from([READY_FOR_QUERY, 0, 0, 0, 5, IDLE]),
-]);
+function greeting(id: number): Buffer {
+  return Buffer.concat([
+    Buffer.from('R'),
+    int32s(8, 0),
+    parameter('server_version', '18.0'),
+    parameter('client_encoding', 'UTF8'),
+    Buffer.from('K'),
+    int32s(12, id, id),
+    Buffer.from([READY_FOR_QUERY, 0, 0, 0, 5, IDLE]),
+  ]);
+}
+
+function int32s(...values: number[]): Buffer {
+  const bytes = Buffer.alloc(values.length * 4);
+  for (const [index, value] of values.entries()) bytes.writeInt32BE(value | 0, index * 4);
+  return bytes;
+}
 
 function parameter(name: string, value: string): Buffer {
   const body = Buffer.from(`${name}\0${value}\0`);

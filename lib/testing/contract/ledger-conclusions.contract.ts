@@ -210,7 +210,7 @@ export function describeConclusions({ describe, it }: ContractRunner, world: Cur
       await transaction.reclaim(fence, second);
       const late = twin.reclaim(otherFence, second);
       assert.equal(await isPending(late), true);
-      await Promise.all([rejectsWith(late, 'KT_LEDGER_UNREACHABLE'), transaction.commit(nothing)]);
+      await Promise.all([rejectsWith(late, 'KT_IN_WORK'), transaction.commit(nothing)]);
       await twin.rollback();
       assert.deepEqual(await look(other, otherFence, [second]), [knownOf(fence.lane, second)]);
     });

@@ -136,7 +136,7 @@ export function describeReader({ describe, it }: ContractRunner, world: CurrentW
         await ledger.conclude(conclusionOf(fence, claimOf(given(key), 2), { state }));
       }
       assert.deepEqual(await ledger.reader.counts({ group }), [
-        { group, handler, completed: 2, failed: 1, dead: 0, skipped: 1 },
+        { group, handler, completed: 2, failed: 1, dead: 0, skipped: 1, claimed: 0 },
       ]);
     });
 

@@ -1,4 +1,5 @@
 import { describeCare } from './ledger-care.contract.js';
+import { describeClaims } from './ledger-claims.contract.js';
 import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
@@ -6,6 +7,7 @@ import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
+import { describeTakeovers } from './ledger-takeovers.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
@@ -37,5 +39,7 @@ export function describeLedgerContract(
     describeFailures(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
+    describeClaims(runner, current);
+    describeTakeovers(runner, current);
   });
 }

@@ -42,6 +42,20 @@ export class FailPoints {
   ledger(ledger: Ledger): Ledger {
     return overriding(ledger, {
       transaction: () => this.transaction(ledger.transaction()),
+      claims: overriding(ledger.claims, {
+        claim: async (lane, executions, lease) => {
+          const { topic } = lane.fence.lane;
+          await this.reach('before-claim', topic);
+          const verdicts = await ledger.claims.claim(lane, executions, lease);
+          await this.reach('after-claim', topic);
+          return verdicts;
+        },
+        complete: async (completion) => {
+          const lost = await ledger.claims.complete(completion);
+          await this.reach('after-commit', completion.fence.lane.topic);
+          return lost;
+        },
+      }),
       // Only events emit: what is noted is theirs.
       markDispatched: (ids) => {
         void this.reach('after-ack', this.topics.events);

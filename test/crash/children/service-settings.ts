@@ -17,6 +17,12 @@ export interface ServiceSettings {
   /** How long a handler takes, ms. */
   readonly handlerMillis: number;
   readonly failPoint?: FailPoint | undefined;
+  /** Default `transaction`. */
+  readonly mode?: 'transaction' | 'claim' | undefined;
+  /** Partitions worked on at once. Default 4. */
+  readonly concurrency?: number | undefined;
+  /** Of claims, ms. */
+  readonly lease?: number | undefined;
 }
 
 export interface ServiceTopics {

@@ -25,7 +25,7 @@ async function internal<Exports>(path: string): Promise<Exports> {
 }
 
 const settings = JSON.parse(process.env[SETTINGS_VARIABLE]!) as ServiceSettings;
-const { brokers, databaseUrl, topics } = settings;
+const { brokers, databaseUrl, topics, mode = 'transaction' } = settings;
 const failPoints = new FailPoints(settings.failPoint, topics);
 const { KafkajsDriver: Driver } = await internal<{ KafkajsDriver: typeof KafkajsDriver }>(
   './driver/kafkajs/kafkajs-driver.js',
@@ -60,13 +60,27 @@ class EffectController {
 
   /** Another nonce at every run: it tells which run's writes, emitted records and replies are there. */
   private async effect({ id, sql }: Work, context: KafkaContext): Promise<string> {
+    if (mode === 'transaction') return this.write(this.durable.client, { id, sql }, context);
+    await this.durable.step('call', () =>
+      ledger.pool
+        .query(`insert into ${settings.effectSchema}.call (id) values ($1)`, [id])
+        .then(() => undefined),
+    );
+    return this.durable.transaction('write', (client) => this.write(client, { id, sql }, context));
+  }
+
+  private async write(
+    client: Pick<DurableExecution['client'], 'query'>,
+    { id, sql }: Work,
+    context: KafkaContext,
+  ): Promise<string> {
     const nonce = randomUUID();
-    await this.durable.client.query(
+    await client.query(
       `insert into ${settings.effectSchema}.effect (id, nonce, instance, topic, partition, record_offset)
        values ($1, $2, $3, $4, $5, $6)`,
       [id, nonce, settings.instance, context.getTopic(), context.getPartition(), context.getMessage().offset],
     );
-    if (sql) await this.durable.client.query(sql);
+    if (sql) await client.query(sql);
     return nonce;
   }
 
@@ -77,7 +91,9 @@ class EffectController {
 }
 
 @Module({
-  imports: [DurableModule.forRoot({ ledger: failPoints.ledger(ledger) })],
+  imports: [
+    DurableModule.forRoot({ ledger: failPoints.ledger(ledger), mode, lease: settings.lease ?? 2_000 }),
+  ],
   controllers: [EffectController],
 })
 class ServiceModule {}
@@ -118,7 +134,7 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(
     },
     postfixId: '',
     subscribe: { fromBeginning: true },
-    concurrency: 4,
+    concurrency: settings.concurrency ?? 4,
     groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50 },
     retry: { attempts: settings.attempts, initial: 50, max: 200 },
     provision: false,

@@ -90,7 +90,8 @@ export class CrashWorld {
         create table ${schema}.effect (
           seq bigint generated always as identity, id text, nonce text, instance text, topic text, partition int,
           record_offset bigint, at timestamptz default clock_timestamp()
-        )`);
+        );
+        create table ${schema}.call (id text)`);
       await world.producer.connect();
       if (!options.withoutCaller) {
         world.client.subscribeToResponseOf(topics.requests);

@@ -116,10 +116,11 @@ describe('privileges', () => {
     await again.commit(nothing);
     expect((await ledger.findReplies(lane.scope, [claims[0]!.key])).size).toBe(1);
     expect((await ledger.takeFence(lane, always)).undispatched).toHaveLength(4);
+    await claimsAndSteps(ledger);
     await ledger.ping();
     expect(await ledger.reader.find([givenKey('given', 'd', 'a test').encoded], {})).toHaveLength(1);
-    expect((await ledger.reader.list({}, 10, undefined)).executions).toHaveLength(3);
-    expect(await ledger.reader.counts({})).toMatchObject([{ completed: 2, dead: 1 }]);
+    expect((await ledger.reader.list({}, 10, undefined)).executions).toHaveLength(4);
+    expect(await ledger.reader.counts({})).toMatchObject([{ completed: 3, dead: 1 }]);
     expect((await ledger.reader.outboxLag()).records).toBe(5);
     await ledger.care.beat();
     const member = { groupId: lane.scope.group, memberId: 'm' };
@@ -129,7 +130,28 @@ describe('privileges', () => {
     const bounds = { settled: -1_000, abandoned: -1_000, silence: 0, limit: 10 };
     const swept = await ledger.care.sweep(bounds, 0n, async (records) => records.map(({ id }) => id));
     expect(swept.produced).toBe(5);
-    expect((await ledger.care.prune({ keys: -1_000, messageIds: -1_000 }, 100)).deleted).toBe(3);
+    expect((await ledger.care.prune({ keys: -1_000, messageIds: -1_000 }, 100)).deleted).toBe(4);
+  };
+
+  /** Everything of claim mode; leaves nothing but a claim in work, of another group. */
+  const claimsAndSteps = async (ledger: PostgresLedger) => {
+    const { fence } = await ledger.takeFence(newLane(), always);
+    const held = { fence, token: randomUUID() };
+    const { scope } = fence.lane;
+    const [a, b] = [claimOf('x', 0), claimOf('y', 1)] as const;
+    expect(await ledger.claims.claim(held, [a, b], 0)).toEqual(['claimed', 'claimed']);
+    const step = { position: 0, name: 'charge', result: Buffer.from('r') };
+    await ledger.steps.record({ scope, key: a.key, step, token: held.token });
+    expect(await ledger.steps.find(scope, a.key)).toEqual([step]);
+    await ledger.claims.renew([held.token], 0);
+    expect(await ledger.claims.claim(held, [a], 60_000)).toEqual(['resumed']);
+    expect(await ledger.reader.inWork(scope, 10)).toHaveLength(2);
+    await ledger.claims.release(held.token, [a.key, b.key]);
+    const ending = { fence, attempts: 1, error: null, reply: null, outbox: null, deadLetter: null };
+    await ledger.conclude({ ...ending, execution: a, state: 'failed' });
+    await ledger.claims.reclaim(held, a, 60_000);
+    const completed = [{ execution: a, reply: undefined, outbox: [] }];
+    expect(await ledger.claims.complete({ ...held, completed, nextOffset: 1n })).toEqual([]);
   };
 
   it('of the documented role are enough for everything but migrations', async () => {
@@ -187,6 +209,8 @@ describe('privileges', () => {
         'fences',
         'undispatched',
         'instances',
+        'claims',
+        'steps',
         'members',
         'retries',
       ]) {

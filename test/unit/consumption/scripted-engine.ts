@@ -107,6 +107,7 @@ export class ScriptedConsumer implements DriverConsumer {
 
 /** A transaction of plain values: what is written shows up in `store` when the group commits. */
 export class ScriptedResource implements GroupResource {
+  readonly isolates = false;
   private readonly writes = new Map<Delivery, string[]>();
   rolledBack = false;
 

@@ -1,9 +1,6 @@
-import {
-  ExecutionGroup,
-  type Execution,
-  type FinishedExecution,
-  type LaneWork,
-} from '../../../lib/execution/execution-group.js';
+import type { Execution, LaneWork } from '../../../lib/execution/admissions.js';
+import { ExecutionGroup } from '../../../lib/execution/execution-group.js';
+import type { FinishedExecution } from '../../../lib/execution/group-executions.js';
 import { FenceRegistry, type FenceHolder } from '../../../lib/execution/fence-registry.js';
 import type { Lane, OutboxRecord } from '../../../lib/execution/ledger.js';
 import { OutboxDispatcher } from '../../../lib/execution/outbox-dispatcher.js';
@@ -115,7 +112,7 @@ export function finished(
   of: KafkaRecord,
   { reply, outbox = [] }: { reply?: Buffer; outbox?: OutboxRecord[] } = {},
 ): FinishedExecution {
-  return { record: of, lane: work.lane, reply, outbox, steps: [] };
+  return { record: of, lane: work.lane, reply, outbox };
 }
 
 export function expectRun(admission: { kind: string }): Execution {

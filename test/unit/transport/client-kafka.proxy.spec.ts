@@ -12,6 +12,7 @@ import {
   WrongCallOrderError,
 } from '../../../lib/errors/errors.js';
 import { headerValue, type OutgoingRecord, type RecordHeader } from '../../../lib/messages/record.js';
+import { deferred } from '../../../lib/runtime/deferred.js';
 import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
 import type { KafkaTransportOptions } from '../../../lib/transport/kafka-transport.options.js';
 import { kafkaClient } from '../../../lib/transport/kafka-client.js';
@@ -264,6 +265,20 @@ describe('reply partitions in a rebalance', () => {
     echo(driver);
     expect(await firstValueFrom(client.send('sum', 'b'))).toBe('b');
     expect([...driver.reader.reading]).toEqual(['sum.reply:0']);
+  });
+
+  it('are those of the latest assignment, whichever is ready first', async () => {
+    const { driver, client } = setUp();
+    driver.assignment = [];
+    client.subscribeToResponseOf('sum');
+    await client.connect();
+    const ready = deferred();
+    driver.reader.read = ({ partition }) => (partition === 0 ? ready.promise : Promise.resolve());
+    const first = driver.consumer.assign('sum.reply:0');
+    await driver.consumer.assign('sum.reply:1');
+    ready.resolve();
+    await first;
+    expect(client.getConsumerAssignments()).toEqual({ 'sum.reply': 1 });
   });
 
   it('are waited for where there was none yet, no longer than requestTimeout, and the request is never sent', async () => {

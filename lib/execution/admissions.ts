@@ -1,0 +1,237 @@
+import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
+import { KafkaTransportError } from '../errors/kafka-transport.error.js';
+import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
+import type { KafkaRecord } from '../messages/record.js';
+import type { HoldVerdict } from './claims.js';
+import type { FenceHolder, FenceRegistry } from './fence-registry.js';
+import type { ExecutionClaim, Fence, KnownExecution, Lane, LaneClaim, Ledger } from './ledger.js';
+
+/** One handler's part in a group: the records it may run for, in order. */
+export interface LaneWork {
+  readonly lane: Lane;
+  readonly holder: FenceHolder;
+  readonly records: readonly KafkaRecord[];
+  readonly kind: (record: KafkaRecord) => 'event' | 'request';
+  /** @throws IdempotencyKeyError */
+  readonly keyOf: (record: KafkaRecord) => IdempotencyKey;
+}
+
+/** What is to be done with a record. */
+export type Admission =
+  | { readonly kind: 'run'; readonly execution: Execution }
+  /** It was handled before; `reply` is what was answered then. */
+  | { readonly kind: 'duplicate'; readonly reply: Buffer | undefined }
+  /** It repeats `of`, which ran earlier in this very group. */
+  | { readonly kind: 'repeated'; readonly of: KafkaRecord };
+
+/** A record's place in the ledger, within one group. */
+export interface Execution {
+  readonly record: KafkaRecord;
+  readonly fence: Fence;
+  readonly key: IdempotencyKey;
+  readonly claim: ExecutionClaim;
+  /** An earlier run of it may have left steps. */
+  readonly resumed: boolean;
+}
+
+/** How a group gets hold of executions: in its transaction, or by claims. */
+export interface Claimer {
+  /** Whether records that are known by their position only are claimed too; else the fence alone does for them. */
+  readonly claimsPositions: boolean;
+  claim(claim: LaneClaim): Promise<readonly HoldVerdict[]>;
+  /**
+   * Makes an execution ours that was not when the lane was claimed.
+   * @throws ExecutionInWorkError
+   */
+  takeOver(execution: Execution, known: KnownExecution): Promise<void>;
+}
+
+interface Entry {
+  readonly record: KafkaRecord;
+  execution?: Execution;
+  /** Why the record cannot even be looked up. */
+  readonly error?: unknown;
+  /** Below the fence: whatever became of it, it is over. */
+  readonly over?: boolean;
+  known?: KnownExecution | undefined;
+  repeats?: KafkaRecord | undefined;
+  /** Handed out to be run; who comes second (one method, two patterns of one topic) repeats it. */
+  running?: boolean;
+}
+
+export interface PreparedLane {
+  readonly work: LaneWork;
+  readonly fence: Fence;
+  readonly entries: ReadonlyMap<KafkaRecord, Readonly<Entry>>;
+  /** Something of it was claimed, and its fence is to move. */
+  readonly claimed: boolean;
+}
+
+/** Claims all records of a group that a handler may run for at once, and tells for each what is to be done with it. */
+export class Admissions {
+  private readonly lanes = new Map<string, Promise<PreparedLane>>();
+  private readonly all: PreparedLane[] = [];
+
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly fences: FenceRegistry,
+    private readonly claimer: Claimer,
+  ) {}
+
+  /** Lanes that something was claimed in, in the order in which their handlers came. */
+  get claimed(): readonly PreparedLane[] {
+    return this.all.filter(({ claimed }) => claimed);
+  }
+
+  /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError */
+  async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
+    const { entries } = await this.prepare(work);
+    const entry: Entry | undefined = entries.get(record);
+    if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
+    if (entry.error) throw entry.error;
+    if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
+    if (entry.over)
+      return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
+    if (entry.running) return { kind: 'repeated', of: record };
+    const admission: Admission = entry.known
+      ? await this.resolveKnown(work, entry, entry.known)
+      : { kind: 'run', execution: entry.execution! };
+    entry.running = admission.kind === 'run';
+    return admission;
+  }
+
+  /** What a record claimed for a handler, also after the end; `undefined` if it has no key or was over before. */
+  executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
+    const lane = this.all.find(({ work }) => work.lane.scope.handler === scope.handler);
+    return lane?.entries.get(record)?.execution;
+  }
+
+  private prepare(work: LaneWork): Promise<PreparedLane> {
+    const name = work.lane.scope.handler;
+    let prepared = this.lanes.get(name);
+    if (!prepared) this.lanes.set(name, (prepared = this.prepareLane(work)));
+    return prepared;
+  }
+
+  private async prepareLane(work: LaneWork): Promise<PreparedLane> {
+    const fence = await this.fences.take(work.lane, work.holder);
+    const entries = new Map<KafkaRecord, Entry>();
+    const firsts = new Map<string, Entry>();
+    for (const record of work.records) {
+      const entry = entryOf(work, record, fence);
+      entries.set(record, entry);
+      if (!entry.execution || !this.isClaimed(entry.execution, fence)) continue;
+      const name = entry.execution.claim.key.toString('latin1');
+      const first = firsts.get(name);
+      if (first) repeat(entry, first);
+      else firsts.set(name, entry);
+    }
+    const last = work.records[work.records.length - 1]!;
+    const claimed = last.offset >= fence.nextOffset;
+    const lane: PreparedLane = { work, fence, entries, claimed };
+    if (claimed) await this.claim(lane, [...firsts.values()], last.offset + 1n);
+    this.all.push(lane);
+    return lane;
+  }
+
+  private isClaimed({ key, record }: Execution, { inWork }: Fence): boolean {
+    return (
+      this.claimer.claimsPositions || key.kind !== 'position' || inWork?.includes(record.offset) === true
+    );
+  }
+
+  private async claim({ fence }: PreparedLane, entries: readonly Entry[], advanceTo: bigint): Promise<void> {
+    const executions = entries.map(({ execution }) => execution!.claim);
+    try {
+      const verdicts = await this.claimer.claim({ fence, advanceTo, executions });
+      verdicts.forEach((verdict, index) => {
+        const entry = entries[index]!;
+        if (verdict === 'resumed') entry.execution = { ...entry.execution!, resumed: true };
+        else if (verdict !== 'claimed') entry.known = verdict;
+      });
+    } catch (error) {
+      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      throw error;
+    }
+  }
+
+  private async resolveKnown(work: LaneWork, entry: Entry, known: KnownExecution): Promise<Admission> {
+    const execution = entry.execution!;
+    const { record, claim } = execution;
+    if (known.fingerprint !== claim.fingerprint) {
+      throw new KeyReusedError(
+        `The idempotency key at ${record.topic}[${record.partition}] offset ${record.offset} was used before, at ` +
+          `partition ${known.partition} offset ${known.offset}, for a record with another content`,
+      );
+    }
+    const sameRecord =
+      known.topicId === work.lane.topicId &&
+      known.partition === record.partition &&
+      known.offset === record.offset;
+    if (known.state === 'claimed' || (known.state === 'failed' && !sameRecord)) {
+      await this.claimer.takeOver(execution, known);
+      entry.execution = { ...execution, resumed: true };
+      return { kind: 'run', execution: entry.execution };
+    }
+    return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
+  }
+
+  /** What is stored under the first of these keys that has a reply. */
+  private async replyOf(
+    work: LaneWork,
+    record: KafkaRecord,
+    keys: readonly Buffer[],
+  ): Promise<Buffer | undefined> {
+    if (work.kind(record) === 'event') return undefined;
+    const replies = await this.ledger.findReplies(work.lane.scope, keys);
+    return keys.map((key) => replies.get(key.toString('latin1'))).find((reply) => reply !== undefined);
+  }
+}
+
+/** How far a lane came, and the first records' executions that it leaves undone. */
+export function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<KafkaRecord>) {
+  const open = work.records.filter((record) => !done.has(record) && record.offset >= fence.nextOffset);
+  const last = work.records[work.records.length - 1]!;
+  const undone = open.flatMap((record) => {
+    const { execution, known, repeats, error } = entries.get(record)!;
+    // The key of a repetition, or of a reuse, is the first one's: giving it back would undo that one.
+    return execution && !known && !repeats && !error ? [execution] : [];
+  });
+  return { isComplete: open.length === 0, nextOffset: open[0]?.offset ?? last.offset + 1n, undone };
+}
+
+/** Under which a record may have ended: its position if its key was the trouble, else the key. */
+function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
+  const position = positionKey(lane.topicId, record.partition, record.offset).encoded;
+  try {
+    return [position, keyOf(record).encoded];
+  } catch (error) {
+    if (error instanceof IdempotencyKeyError) return [position];
+    throw error;
+  }
+}
+
+function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
+  if (record.offset < fence.nextOffset) return { record, over: true };
+  try {
+    const key = work.keyOf(record);
+    const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
+    return { record, execution: { record, fence, key, claim, resumed: false } };
+  } catch (error) {
+    if (!(error instanceof KafkaTransportError)) throw error;
+    return { record, error };
+  }
+}
+
+function repeat(entry: Entry, first: Entry): void {
+  if (entry.execution!.claim.fingerprint === first.execution!.claim.fingerprint) {
+    entry.repeats = first.record;
+    return;
+  }
+  Object.assign(entry, {
+    error: new KeyReusedError(
+      `The idempotency key "${describeKey(entry.execution!.claim.key).slice(0, 80)}" is used by two records with ` +
+        `different contents, at offsets ${first.record.offset} and ${entry.record.offset}`,
+    ),
+  });
+}

@@ -1,0 +1,214 @@
+import { CommitUnknownError, ExecutionInWorkError, FencedError, LeaseLostError } from '../errors/errors.js';
+import type { KafkaRecord } from '../messages/record.js';
+import {
+  Admissions,
+  reached,
+  type Admission,
+  type Execution,
+  type LaneWork,
+  type PreparedLane,
+} from './admissions.js';
+import { ClaimJournal } from './claim-journal.js';
+import type { HoldVerdict } from './claims.js';
+import { recordsOf } from './execution-group.js';
+import type { FenceRegistry } from './fence-registry.js';
+import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-executions.js';
+import { insist } from './insist.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { Lease } from './lease.js';
+import type { KnownExecution, Lane, LaneClaim, Ledger, OutboxRecord } from './ledger.js';
+
+/**
+ * Claim mode: claims the keys of a group's records at once, lets their handlers run without a transaction, and completes at
+ * once what ran. Each record's fate is its own.
+ */
+export class ClaimGroup implements GroupExecutions {
+  private readonly admissions: Admissions;
+  /** By handler: what is held in its lane. */
+  private readonly leases = new Map<string, Lease>();
+  /** Runs that have not returned: their claims are theirs until then, or until the lease is over. */
+  private readonly running = new Set<Execution>();
+  private over = false;
+
+  /** @param dispatch see `ClaimJournal`. */
+  constructor(
+    private readonly ledger: Ledger,
+    private readonly fences: FenceRegistry,
+    private readonly keeper: LeaseKeeper,
+    private readonly dispatch: (outbox: readonly OutboxRecord[]) => void,
+  ) {
+    this.admissions = new Admissions(ledger, fences, {
+      claimsPositions: true,
+      claim: (claim) => this.claim(claim),
+      takeOver: (execution, known) => this.takeOver(execution, known),
+    });
+  }
+
+  async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
+    const admission = await this.admissions.admit(work, record);
+    if (admission.kind === 'run') this.expectHeld(admission.execution);
+    return admission;
+  }
+
+  executionOf(lane: Lane, record: KafkaRecord): Execution | undefined {
+    return this.admissions.executionOf(lane, record);
+  }
+
+  open(execution: Execution, onLost: (error: Error) => void): OpenedRun {
+    const lease = this.leaseOf(execution);
+    lease.watch(execution.claim.key, onLost);
+    this.running.add(execution);
+    const journal = new ClaimJournal(this.ledger, execution, lease, this.keeper.clock, this.dispatch);
+    return { client: undefined, outbox: [], journal };
+  }
+
+  close(execution: Execution): void {
+    this.running.delete(execution);
+    // Given up before it returned: only now may others have it.
+    if (this.over) void this.keeper.release(this.leaseOf(execution), [execution.claim.key]);
+  }
+
+  /** Whatever a run that has lost its claim came to, it does not count. */
+  explain(execution: Execution | undefined, error: unknown): unknown {
+    if (!execution || error instanceof LeaseLostError) return error;
+    try {
+      this.expectHeld(execution);
+      return error;
+    } catch (lost) {
+      return lost;
+    }
+  }
+
+  async commit(finished: readonly FinishedExecution[]): Promise<OutboxRecord[]> {
+    this.over = true;
+    const published: OutboxRecord[] = [];
+    let failure: unknown;
+    for (const lane of this.admissions.claimed) {
+      // What one handler did must not hang on another's claims.
+      try {
+        published.push(...(await this.complete(lane, finished)));
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure === undefined) return published;
+    this.dispatch(published);
+    throw failure;
+  }
+
+  async rollback(): Promise<void> {
+    this.over = true;
+    for (const lane of this.admissions.claimed) await this.giveBack(lane, new Set());
+  }
+
+  private async complete(
+    lane: PreparedLane,
+    finished: readonly FinishedExecution[],
+  ): Promise<OutboxRecord[]> {
+    const { fence } = lane;
+    const lease = this.leases.get(fence.lane.scope.handler)!;
+    const records = recordsOf(fence.lane, finished);
+    const done = finished
+      .filter(({ lane: own }) => own.scope.handler === fence.lane.scope.handler)
+      .flatMap(({ record, reply, outbox }) => {
+        const entry = lane.entries.get(record);
+        return entry?.running ? [{ execution: entry.execution!.claim, reply, outbox }] : [];
+      });
+    // Each once: a record that was admitted twice ran once.
+    const completed = [...new Map(done.map((each) => [each.execution, each])).values()];
+    for (const { execution } of completed) lease.drop(execution.key);
+    const { nextOffset } = reached(lane, records);
+    let lost: Buffer[];
+    let unknown: CommitUnknownError | undefined;
+    try {
+      const completion = { fence, token: lease.token, completed, nextOffset };
+      lost = await insist(
+        this.keeper.clock,
+        () => lease.isFresh,
+        () =>
+          this.ledger.claims.complete(completion).catch((error: unknown) => {
+            if (error instanceof CommitUnknownError) unknown = error;
+            throw error;
+          }),
+      );
+    } catch (error) {
+      this.fences.forget(fence.lane);
+      await this.giveBack(lane, new Set());
+      throw error;
+    }
+    await this.giveBack(lane, records);
+    if (lost.length > 0) {
+      this.fences.forget(fence.lane);
+      // Probably by ourselves: the records come again and are told.
+      if (unknown) throw unknown;
+      throw new LeaseLostError(
+        `${lost.length} of ${completed.length} executions of ${fence.lane.topic}[${fence.lane.partition}] were completed or ` +
+          'taken over elsewhere',
+      );
+    }
+    this.fences.advance(fence, nextOffset);
+    return completed.flatMap(({ outbox }) => outbox);
+  }
+
+  /** Everything of a lane but `done`, and but what still runs. */
+  private async giveBack(lane: PreparedLane, done: ReadonlySet<KafkaRecord>): Promise<void> {
+    const lease = this.leases.get(lane.fence.lane.scope.handler);
+    if (!lease) return;
+    const left = [...lane.entries.values()].filter(
+      ({ record, execution, known, repeats, error, running }) => {
+        // The key of a repetition, or of a reuse, is the first one's.
+        if (!execution || repeats || error || (known && !running) || done.has(record)) return false;
+        lease.drop(execution.claim.key);
+        return !this.running.has(execution);
+      },
+    );
+    await this.keeper.release(
+      lease,
+      left.map(({ execution }) => execution!.claim.key),
+    );
+  }
+
+  private async claim({ fence, executions }: LaneClaim): Promise<HoldVerdict[]> {
+    const lease = this.keeper.create();
+    this.leases.set(fence.lane.scope.handler, lease);
+    const held = { fence, token: lease.token };
+    const verdicts = await this.ledger.claims.claim(held, executions, lease.duration);
+    verdicts.forEach((verdict, index) => {
+      if (typeof verdict === 'string') lease.hold(executions[index]!.key);
+    });
+    this.keeper.keep(lease);
+    return verdicts;
+  }
+
+  private async takeOver(execution: Execution, known: KnownExecution): Promise<void> {
+    const { record, fence, claim } = execution;
+    if (known.state === 'claimed') {
+      throw new ExecutionInWorkError(
+        `The execution at ${record.topic}[${record.partition}] offset ${record.offset} is in work elsewhere: its record ` +
+          'waits until it has ended, or its lease is over',
+      );
+    }
+    const lease = this.leaseOf(execution);
+    try {
+      await this.ledger.claims.reclaim({ fence, token: lease.token }, claim, lease.duration);
+    } catch (error) {
+      if (error instanceof FencedError) this.fences.forget(fence.lane);
+      throw error;
+    }
+    lease.hold(claim.key);
+    this.keeper.keep(lease);
+  }
+
+  /** @throws LeaseLostError */
+  private expectHeld(execution: Execution): void {
+    if (!this.leaseOf(execution).isLost(execution.claim.key)) return;
+    const { topic, partition, offset } = execution.record;
+    throw new LeaseLostError(
+      `The claim of the execution at ${topic}[${partition}] offset ${offset} was lost; whoever has it now goes on`,
+    );
+  }
+
+  private leaseOf({ fence }: Execution): Lease {
+    return this.leases.get(fence.lane.scope.handler)!;
+  }
+}

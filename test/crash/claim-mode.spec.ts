@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { Place, ServiceSettings } from './children/service-settings.js';
+import { killThere, loseAnswers, windows } from './support/crash-windows.js';
+import type { CrashWorld } from './support/crash-world.js';
+import { violations } from './support/invariants.js';
+import { Scenarios } from './support/scenarios.js';
+import { Setting } from './support/setting.js';
+import { until } from './support/until.js';
+
+/** One at a time: who is killed has no other handler between a call and its record, where calls are repeated. */
+const settings: Partial<ServiceSettings> = { mode: 'claim', lease: 2_000, concurrency: 1 };
+/** Reached while a handler may run all the same. */
+const besideHandlers: readonly Place[] = ['after-ack', 'before-offset-commit'];
+const titles: Partial<Record<Place, string>> = {
+  'in-handler': 'after the steps of a handler, before it returns',
+  'after-commit': 'after the completion, before replies and emitted records',
+};
+const places = Object.keys(windows) as Place[];
+
+// Scenarios wait for session timeouts and leases; a busy machine adds to that.
+jest.setTimeout(150_000);
+
+describe('A service in claim mode', () => {
+  let setting: Setting;
+  const scenarios = new Scenarios<Place | 'lost answer' | 'zombie'>();
+
+  beforeAll(async () => {
+    setting = await Setting.open();
+    for (const place of places) {
+      scenarios.start(place, async () => {
+        const world = await setting.world();
+        await killThere(world, place, settings);
+        if (!besideHandlers.includes(place)) expect(await repeatedCalls(world)).toEqual([]);
+      });
+    }
+    scenarios.start('lost answer', () => loseAnswers(setting, { ...settings, concurrency: 4 }, 120));
+    scenarios.start('zombie', async () => stopPastLease(await setting.world({ withoutCaller: true })));
+  });
+
+  afterAll(async () => {
+    await setting.close();
+    await scenarios.ended();
+  });
+
+  it.each(places.map((place) => [titles[place] ?? windows[place].title, place] as const))(
+    'that is killed %s leaves what another one ends, without repeating a step',
+    (_title, place) => scenarios.result(place),
+  );
+
+  it('goes on by what the ledger says when the answer to a completion is lost', () =>
+    scenarios.result('lost answer'));
+
+  it('that was stopped past its lease and its session stores nothing of what others took over', () =>
+    scenarios.result('zombie'));
+});
+
+/** Ids of messages whose outside call was made more often than once. */
+async function repeatedCalls(world: CrashWorld): Promise<string[]> {
+  const rows = await world.query<{ id: string }>(
+    'select id from {effects}.call group by id having count(*) > 1 order by id',
+  );
+  return rows.map(({ id }) => id);
+}
+
+async function stopPastLease(world: CrashWorld): Promise<void> {
+  const zombie = world.start('zombie', {
+    ...settings,
+    handlerMillis: 20,
+    failPoint: { place: 'in-handler', on: 'events', nth: 5, action: 'stop' },
+  });
+  await zombie.ready();
+  await world.publish(Array.from({ length: 60 }, (_, n) => ({ id: `event-${n}`, partition: n % 2 })));
+  await zombie.hasTold('in-handler');
+  const successor = world.start('successor', { ...settings, handlerMillis: 20 });
+  await until(
+    'the successor to do all',
+    async () => (await world.count()) === 60 && (await world.lag()) === 0,
+    60_000,
+    () => successor.describe(),
+  );
+  expect(await violations(world, 'mid-work')).toEqual([]);
+  zombie.signal('SIGCONT');
+  await world.publish(Array.from({ length: 40 }, (_, n) => ({ id: `later-${n}`, partition: n % 2 })));
+  await world.settled();
+  expect(await violations(world, 'settled')).toEqual([]);
+  expect(await repeatedCalls(world)).toEqual([]);
+  const left = await world.query('select 1 from {ledger}.claims');
+  expect(left).toEqual([]);
+}
