@@ -5,6 +5,8 @@ import { eventually } from './eventually.js';
 export class Program {
   readonly ended: Promise<void>;
   output = '';
+  /** Of `output`, what went to standard output. */
+  standardOutput = '';
   code: number | null | undefined;
   signal: NodeJS.Signals | null | undefined;
   private readonly child: ChildProcess;
@@ -22,6 +24,7 @@ export class Program {
     for (const stream of [this.child.stdout!, this.child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => (this.output += text));
     }
+    this.child.stdout!.on('data', (text: string) => (this.standardOutput += text));
     this.ended = new Promise((resolve) => {
       this.child.once('close', (code, signal) => {
         this.code = code;

@@ -17,7 +17,7 @@ import { describeStuck } from './stuck.js';
 
 /** Requests that each process makes when all is over. */
 const TAIL = 5;
-const TAIL_TIMEOUT = 30_000;
+const TAIL_TIMEOUT = 60_000;
 /** A fault that is under way ends by itself; one that does not is a failure of this tool. */
 const FAULT_TIMEOUT = 180_000;
 
@@ -55,7 +55,7 @@ export async function run(parts: RunParts): Promise<Result> {
   try {
     await load.connect();
     await load.produceVolatile(ground.wave, 20);
-    await Promise.all(Array.from({ length: options.instances }, () => ground.fleet.start()));
+    await startAll(ground);
     event(`${options.instances} processes have joined the group ${ground.groupId}`);
     witness.watch(ground);
     signal.throwIfAborted();
@@ -96,6 +96,13 @@ export async function run(parts: RunParts): Promise<Result> {
   } finally {
     stopShowing();
   }
+}
+
+/** @throws with its last words if a process does not come up: nothing is wrong with the servers yet */
+async function startAll({ fleet }: Ground): Promise<void> {
+  await fleet.complete();
+  const failed = fleet.instances.find(({ joined }) => !joined);
+  if (failed) throw new Error(`${failed.describe()}:\n${await failed.lastLines(20)}`);
 }
 
 /** Resolves when all have happened and everything they broke is healed. */
@@ -160,7 +167,7 @@ async function tailCheck(
     );
   };
   // Earlier ones too: they may wait for their time-out, and no longer.
-  await until('all requests to be settled', () => open().length === 0, TAIL_TIMEOUT + 90_000).catch(() =>
+  await until('all requests to be settled', () => open().length === 0, TAIL_TIMEOUT).catch(() =>
     event(`${open().length} requests were not settled`),
   );
   await until('no lag', async () => (await ground.lag()) === 0, TAIL_TIMEOUT).catch(() => undefined);

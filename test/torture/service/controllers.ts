@@ -17,20 +17,29 @@ import type { ServiceSettings } from './service-settings.js';
 
 type Library = typeof library;
 
+interface Queryable {
+  query(text: string, values: unknown[]): Promise<unknown>;
+}
+
+/** What claim mode writes through. */
+interface Stepping {
+  transaction<Result>(name: string, work: (client: Queryable) => Promise<Result>): Promise<Result>;
+}
+
 /** Runs of a message that fail before one does not, where its failure is `retry`. */
 const FAILURES = 2;
 
 /** The handlers of the service, over the build under test. */
 export function controllersOf(
   { DurableExecution: Execution, Durable, KafkaTerminalException }: Library,
-  { topics, instance }: ServiceSettings,
+  { topics, instance, mode }: ServiceSettings,
   failPoints: FailPoints,
   log: ExecutionLog,
 ): Type[] {
   class Handlers {
     constructor(protected readonly durable: library.DurableExecution) {}
 
-    /** Writes the effect, and says under which run: another one at each run. */
+    /** Writes the effect, and says whose run it counts for. */
     protected async perform(handler: HandlerName, payload: unknown, context: KafkaContext): Promise<string> {
       const place = {
         topic: context.getTopic(),
@@ -42,36 +51,45 @@ export function controllersOf(
       const { key, attempt } = this.durable;
       const line = { handler, run, id: work.id, key, attempt, ...place };
       log.write({ what: 'start', ...line });
+      const mayFail = handler === handlers.event || handler === handlers.request;
       try {
-        await this.effect(handler, work, run, place);
+        // A step outlives the failure of its handler: under claim mode whoever fails does so before the effect.
+        if (mayFail && mode === 'claim') this.fail(work, attempt);
+        const counted = await this.effect(handler, work, run, place);
         if (handler === handlers.event) {
-          await this.durable.emit(topics.out, { key: work.key, value: { id: work.id, run } });
+          await this.durable.emit(topics.out, { key: work.key, value: { id: work.id, run: counted } });
         }
         await failPoints.reach('in-handler', place.topic);
         if (work.millis > 0) await sleep(work.millis);
-        if (handler === handlers.event || handler === handlers.request) this.fail(work, attempt);
+        if (mayFail) this.fail(work, attempt);
         log.write({ what: 'end', ...line });
-        return run;
+        return counted;
       } catch (error) {
         log.write({ what: 'fail', ...line });
         throw error;
       }
     }
 
+    /** Resolves with the run whose effect it is: under claim mode that of an earlier run, if it came that far. */
     private async effect(
       handler: HandlerName,
       work: Work,
       run: string,
       place: { topic: string; partition: number; offset: string },
-    ): Promise<void> {
-      await this.durable.client.query(
-        `insert into effect (handler, id, run, key, instance, topic, wave, partition, record_offset)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-        [
-          ...[handler, work.id, run, this.durable.key, instance],
-          ...[place.topic, work.wave ?? 0, place.partition, place.offset],
-        ],
-      );
+    ): Promise<string> {
+      const insert = async (client: Queryable) => {
+        await client.query(
+          `insert into effect (handler, id, run, key, instance, topic, wave, partition, record_offset)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+          [
+            ...[handler, work.id, run, this.durable.key, instance],
+            ...[place.topic, work.wave ?? 0, place.partition, place.offset],
+          ],
+        );
+        return run;
+      };
+      if (mode === 'transaction') return insert(this.durable.client);
+      return (this.durable as unknown as Stepping).transaction('effect', insert);
     }
 
     private fail({ failure }: Work, attempt: number): void {

@@ -11,7 +11,7 @@ import { type Order, type ServiceSettings, SETTINGS_VARIABLE, type Told } from '
 import { skewClock } from './skewed-clock.js';
 
 /** Longer than any fault lasts: a request that is not answered by then was forgotten. */
-const REQUEST_TIMEOUT = 90_000;
+const REQUEST_TIMEOUT = 40_000;
 
 const settings = JSON.parse(process.env[SETTINGS_VARIABLE]!) as ServiceSettings;
 skewClock(settings.clockSkew);

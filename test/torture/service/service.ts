@@ -16,6 +16,9 @@ import type { ServiceSettings } from './service-settings.js';
 
 type Library = typeof library;
 
+/** Claim mode: others take over after so long, ms. */
+const LEASE = 6_000;
+
 /** The build under test: what it exports, and the parts that fail points are put around. */
 export interface Build extends Library {
   readonly KafkajsDriver: typeof KafkajsDriver;
@@ -58,7 +61,7 @@ export class Service {
       log: new Logger('Ledger'),
     });
     @Module({
-      imports: [DurableModule.forRoot({ ledger: failPoints.ledger(ledger) })],
+      imports: [DurableModule.forRoot({ ledger: failPoints.ledger(ledger), ...claiming(settings) })],
       controllers: controllersOf(build, settings, failPoints, this.log),
     })
     class ServiceModule {}
@@ -76,6 +79,7 @@ export class Service {
         postfixId: '',
         subscribe: { fromBeginning: true },
         concurrency: settings.concurrency,
+        ...(settings.ordering === 'partition' ? {} : { ordering: settings.ordering }),
         groupCommit: { maxRecords: 32, maxMillis: 50 },
         retry: { attempts: settings.attempts, initial: 20, max: 200 },
         deadLetter: true,
@@ -98,6 +102,11 @@ export class Service {
       InstanceType<Library['DurableLedger']> | undefined;
     return { ...ledger?.counters() };
   }
+}
+
+/** What differs from the default mode. */
+function claiming({ mode }: ServiceSettings): object {
+  return mode === 'claim' ? { mode, lease: LEASE } : {};
 }
 
 /** A Kafka client whose connections all go through this process' own proxies. */
