@@ -44,6 +44,7 @@ import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
 const KNOWN: readonly (keyof DurableModuleOptions)[] = [
@@ -157,6 +158,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    Redriver,
     { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {
       provide: OutboxOutlet,

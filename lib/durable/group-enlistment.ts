@@ -13,9 +13,16 @@ import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../ex
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import type { TransactionJournal } from '../execution/transaction-journal.js';
-import { describeKey, fingerprint, positionKey, recordKey } from '../messages/idempotency-key.js';
+import {
+  describeKey,
+  fingerprint,
+  positionKey,
+  recordKey,
+  redrivenKey,
+} from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
+import { redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
@@ -273,8 +280,14 @@ export class GroupEnlistment implements GroupResource {
       holder,
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
-      keyOf: (record) =>
-        handler.key ? keyByFunction(record, handler) : recordKey(record, topicId, this.core.keyHeader),
+      keyOf: (record, over = 0n) => {
+        if (handler.key) return keyByFunction(record, handler);
+        return redrivenKey(record, topicId, over) ?? recordKey(record, topicId, this.core.keyHeader);
+      },
+      isForOther: ({ headers }) => {
+        const redrive = redriveOf(headers);
+        return redrive !== undefined && (redrive.group !== host.groupId || redrive.handler !== handler.id);
+      },
     };
   }
 }

@@ -24,6 +24,7 @@ import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
+import { PostgresRedrive } from './postgres-redrive.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
 import { takeFence } from './take-fence.js';
@@ -42,6 +43,7 @@ export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
   readonly failures: PostgresFailures;
+  readonly redrives: PostgresRedrive;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
   private readonly options: ResolvedPostgresLedgerOptions;
@@ -61,6 +63,7 @@ export class PostgresLedger implements Ledger {
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
     this.failures = new PostgresFailures(schema, () => this.parts());
+    this.redrives = new PostgresRedrive(schema, this.statements, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     this.steps = new PostgresStepJournal(this.statements, () => this.parts());
   }

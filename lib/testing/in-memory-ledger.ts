@@ -13,12 +13,14 @@ import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import {
   executionName,
   InMemoryLedgerStore,
+  isAt,
   isLeftTo,
   knownExecution,
   laneName,
   type StoredExecution,
 } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
+import { InMemoryRedrive } from './in-memory-redrive.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds that one wait for a previous owner's transaction lasts, and how many there are; as in Postgres. */
@@ -42,6 +44,7 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly failures: InMemoryFailures;
+  readonly redrives: InMemoryRedrive;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   private readonly clock: Clock;
@@ -63,6 +66,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
+    this.redrives = new InMemoryRedrive(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
@@ -302,10 +306,4 @@ export class InMemoryLedger implements Ledger {
 
 function unreachable(): LedgerUnreachableError {
   return new LedgerUnreachableError('The in-memory ledger is disconnected; nothing was stored');
-}
-
-function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
-  return (
-    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
-  );
 }

@@ -145,6 +145,11 @@ export class ServerKafka
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
   }
 
+  /** Whether it has a handler for the topic, in that group. */
+  consumes(group: string, topic: string): boolean {
+    return group === this.groupId && this.registry.of(topic).length > 0;
+  }
+
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
     const { driver, calls, producer } = this.connected();

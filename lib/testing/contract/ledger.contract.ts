@@ -5,6 +5,7 @@ import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
+import { describeRedrive } from './ledger-redrive.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
@@ -35,6 +36,7 @@ export function describeLedgerContract(
     describeReader(runner, current);
     describeCare(runner, current);
     describeFailures(runner, current);
+    describeRedrive(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
   });
