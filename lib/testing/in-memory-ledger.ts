@@ -17,7 +17,6 @@ import {
   isLeftTo,
   knownExecution,
   laneName,
-  type StoredExecution,
 } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';

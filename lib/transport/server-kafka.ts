@@ -213,15 +213,14 @@ export class ServerKafka
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);
-    const lag = new LagReporter(this.groupId, driver, records, resolved.clock, this.logger);
+    const lag = new LagReporter(groupId, driver, records, resolved.clock, this.logger);
     return { driver, producer, consumer, seat, records, replies, calls, lag };
   }
 
   /** The Kafka client to listen with. */
   protected createDriver(): KafkaDriver {
-    const { clientId, resolved, logger } = this;
-    const { brokers, clock, given } = resolved;
-    return createDefaultDriver({ ...given.client, clientId, brokers }, clock, logger);
+    const { brokers, clock, given } = this.resolved;
+    return createDefaultDriver({ ...given.client, clientId: this.clientId, brokers }, clock, this.logger);
   }
 
   private createRecordConsumer(

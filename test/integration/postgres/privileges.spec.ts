@@ -110,6 +110,8 @@ describe('privileges', () => {
     await ledger.failures.note(fence, { offset: 9n, failures: 1, error: conclusion.error });
     expect(await ledger.failures.find(fence, 0n)).toHaveLength(1);
     await ledger.failures.forget(lane, [9n]);
+    expect(await ledger.redrives.count({})).toMatchObject([{ records: 1 }]);
+    expect((await ledger.redrives.redrive({}, 10, undefined, () => undefined)).left).toBe(1);
     const again = ledger.transaction();
     await again.claim({ fence, advanceTo: 6n, executions: [claimOf('c', 5)] });
     await again.reclaim(fence, claimOf('c', 5));
