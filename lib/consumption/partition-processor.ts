@@ -93,9 +93,11 @@ export class PartitionProcessor {
     this.state = 'stopped';
     this.ending.abort();
     this.pause.end();
-    this.runner.stop(
-      new StaleMemberError(`${partitionName(this.partition)} is no longer assigned to this consumer`),
+    const reason = new StaleMemberError(
+      `${partitionName(this.partition)} is no longer assigned to this consumer`,
     );
+    this.runner.stop(reason);
+    this.settlements.abortStreams(reason);
     await this.working;
   }
 

@@ -6,6 +6,9 @@ import type { OffsetTracker } from './offset-tracker.js';
 /** Deliveries of a partition that are done, but for what the broker has yet to acknowledge. */
 export class Settlements {
   private readonly open = new Set<Promise<void>>();
+  /** Whose replies still come, after the handler has given way to the next record. */
+  private readonly streams = new Set<Attempt>();
+  private readonly cut = new WeakSet<Attempt>();
 
   /** @param onDone called for each delivery whose replies, outbox and stream are all acknowledged. */
   constructor(
@@ -19,8 +22,10 @@ export class Settlements {
     attempt.delivery.settled = true;
     attempt.release();
     if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(attempt);
+    if (attempt.streaming) this.streams.add(attempt);
     const settlement = this.acknowledged(attempt, afterwards).then((acknowledged) => {
       this.open.delete(settlement);
+      this.streams.delete(attempt);
       if (acknowledged) this.complete(attempt);
     });
     this.open.add(settlement);
@@ -29,6 +34,15 @@ export class Settlements {
   /** Resolves when nothing is open any more. */
   async idle(): Promise<void> {
     await Promise.all(this.open);
+  }
+
+  /** Ends the streams whose records somebody else begins anew. Those whose offset was let go before go on. */
+  abortStreams(reason: unknown): void {
+    for (const attempt of this.streams) {
+      this.cut.add(attempt);
+      attempt.abort(reason);
+    }
+    this.streams.clear();
   }
 
   private complete({ delivery }: Attempt): void {
@@ -44,6 +58,7 @@ export class Settlements {
       return false;
     }
     await attempt.streaming;
+    if (this.cut.has(attempt)) return false;
     return (await Promise.all(attempt.published)).every(Boolean);
   }
 }

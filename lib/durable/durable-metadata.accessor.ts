@@ -9,7 +9,8 @@ export interface DurableOptions {
    */
   name?: string;
   /**
-   * The idempotency key of a message. Must return the same for what is the same to you; `undefined`, `null` and `''`
+   * The idempotency key of a message: of the record as it is parsed for handlers and deserializers, which is not what a
+   * `deserializer` of the user makes of it. Must return the same for what is the same to you; `undefined`, `null` and `''`
    * are errors. Default: the key header, the message id, the position.
    */
   // Handlers know their messages: the payload's type is theirs to say.

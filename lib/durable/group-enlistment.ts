@@ -25,6 +25,7 @@ import type { KafkaRecord } from '../messages/record.js';
 import { redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
+import { parserOf } from '../transport/nest-delivery-handler.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
 import { keyByFunction } from './key-function.js';
@@ -281,7 +282,7 @@ export class GroupEnlistment implements GroupResource {
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record, over = 0n) => {
-        if (handler.key) return keyByFunction(record, handler);
+        if (handler.key) return keyByFunction(record, handler, parserOf(delivery.handler));
         return redrivenKey(record, topicId, over) ?? recordKey(record, topicId, this.core.keyHeader);
       },
       isForOther: ({ headers }) => {

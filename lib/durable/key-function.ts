@@ -1,6 +1,6 @@
 import { IdempotencyKeyError } from '../errors/errors.js';
 import { givenKey, type IdempotencyKey } from '../messages/idempotency-key.js';
-import { parseRecord } from '../messages/parser.js';
+import { parseRecord, type ParserOptions } from '../messages/parser.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { DurableHandler } from './durable-metadata.accessor.js';
 
@@ -8,11 +8,15 @@ import type { DurableHandler } from './durable-metadata.accessor.js';
  * What the key function of a handler says about a record.
  * @throws IdempotencyKeyError if it throws, or returns what is no key.
  */
-export function keyByFunction(record: KafkaRecord, handler: DurableHandler): IdempotencyKey {
+export function keyByFunction(
+  record: KafkaRecord,
+  handler: DurableHandler,
+  parser: ParserOptions,
+): IdempotencyKey {
   const origin = `the key function of ${handler.id}`;
   let key: unknown;
   try {
-    key = handler.key!(parseRecord(record) as never);
+    key = handler.key!(parseRecord(record, parser) as never);
   } catch (cause) {
     throw new IdempotencyKeyError(
       'no-key',

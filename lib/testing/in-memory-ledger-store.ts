@@ -1,6 +1,5 @@
 import type { MemberName } from '../execution/ledger-members.js';
 import type {
-  Conclusion,
   DeadLetterToStore,
   ExecutionClaim,
   ExecutionState,
@@ -184,13 +183,6 @@ export function isLeftTo(lane: Lane, left: Lane): boolean {
   const same = lane.scope.group === left.scope.group && lane.scope.handler === left.scope.handler;
   return (
     same && lane.partition === left.partition && (lane.topicId === left.topicId || lane.topic === left.topic)
-  );
-}
-
-/** Whether an execution is the one of that very record. */
-export function isAt(known: StoredExecution, { fence: { lane }, execution }: Conclusion): boolean {
-  return (
-    known.topicId === lane.topicId && known.partition === lane.partition && known.offset === execution.offset
   );
 }
 

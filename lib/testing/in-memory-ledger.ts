@@ -1,23 +1,12 @@
-import {
-  ConnectionClosedError,
-  FencedError,
-  LedgerUnreachableError,
-  WrongCallOrderError,
-} from '../errors/errors.js';
+import { ConnectionClosedError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { Conclusion, FenceTaken, KnownExecution, Lane, Ledger, Scope } from '../execution/ledger.js';
 import { systemClock, type Clock, type Timer } from '../runtime/clock.js';
+import { conclude } from './in-memory-conclude.js';
 import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import {
-  executionName,
-  InMemoryLedgerStore,
-  isAt,
-  isLeftTo,
-  knownExecution,
-  laneName,
-} from './in-memory-ledger-store.js';
+import { executionName, InMemoryLedgerStore, isLeftTo, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
@@ -155,39 +144,9 @@ export class InMemoryLedger implements Ledger {
   async conclude(conclusion: Conclusion): Promise<KnownExecution | undefined> {
     this.check();
     await this.reach();
-    const { lane, epoch } = conclusion.fence;
-    const { locks, fences, executions } = this.store;
-    const lock = {};
-    const forget = this.store.whenDisconnected(() => locks.cancel(lock, unreachable()));
-    const key = executionName(lane.scope, conclusion.execution.key);
     try {
-      await locks.acquire(laneName(lane), lock);
-      const fence = fences.get(laneName(lane));
-      if (fence === undefined || fence.epoch !== epoch) {
-        throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
-      }
-      await locks.acquire(key, lock);
-      const past = conclusion.execution.offset + 1n;
-      const nextOffset = past > fence.nextOffset ? past : fence.nextOffset;
-      fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
-      const moved = { lane, epoch, epochInForce: fence.epoch, nextOffset };
-      const known = executions.get(key);
-      if (known !== undefined) {
-        if (isAt(known, conclusion)) return undefined;
-        if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
-      }
-      this.write(key, conclusion);
-      this.store.committed({
-        owner: this.name,
-        fences: [moved],
-        executions: [executions.get(key)!],
-        rows: [],
-        outbox: conclusion.outbox === null ? [] : [conclusion.outbox],
-      });
-      return undefined;
+      return await conclude(this.store, conclusion, this.name, () => this.clock.now());
     } finally {
-      forget();
-      locks.releaseAll(lock);
       await this.turn();
     }
   }
@@ -202,45 +161,19 @@ export class InMemoryLedger implements Ledger {
   crash(): void {
     this.state = 'closed';
     this.clock.clearTimeout(this.dispatchTimer);
-    this.members.die();
     this.breakConnections();
     this.care.crash();
   }
 
-  /** Every open transaction of this ledger loses its connection, and with it all that it did. */
+  /** All connections break: open transactions roll back, and to other processes this one seems dead until it looks again. */
   breakConnections(): void {
+    this.members.die();
     for (const transaction of [...this.transactions]) transaction.break();
   }
 
   /** The answer to this ledger's next COMMIT is lost, after or before it took effect. */
   loseNextCommitAnswer(stored: boolean): void {
     this.lostAnswer = { stored };
-  }
-
-  private write(name: string, conclusion: Conclusion): void {
-    const { fence, execution, state, attempts, error, reply, deadLetter, outbox } = conclusion;
-    const { lane } = fence;
-    const { scope, topicId, partition } = lane;
-    const { fingerprint, offset } = execution;
-    const key = Buffer.from(execution.key);
-    const now = this.clock.now();
-    this.store.executions.set(name, {
-      scope,
-      key,
-      state,
-      fingerprint,
-      topicId,
-      partition,
-      offset,
-      attempts,
-      error,
-      finishedAt: now,
-    });
-    if (reply !== null) this.store.replies.set(name, { body: Buffer.from(reply), createdAt: now });
-    if (deadLetter !== null) {
-      this.store.deadLetters.set(name, { ...deadLetter, lane, executionKey: key, offset });
-    }
-    if (outbox !== null) this.store.addOutbox(lane, outbox, now);
   }
 
   /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */

@@ -161,7 +161,7 @@ export class InMemoryTransaction implements LedgerTransaction {
     if (this.fences.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     this.state = 'open';
     return this.guarded(async () => {
-      await this.host.store.locks.acquire(name, this);
+      await this.lock(name);
       const stored = this.host.store.fences.get(name);
       if (stored === undefined || stored.epoch !== fence.epoch) {
         throw new FencedError(`Epoch ${fence.epoch} of ${name} was superseded, nothing was stored`);
@@ -177,12 +177,20 @@ export class InMemoryTransaction implements LedgerTransaction {
     });
   }
 
+  private async lock(name: string): Promise<void> {
+    await this.host.store.locks.acquire(name, this);
+    if (!this.lost) return;
+    // Broken while it waited, and granted by another's end in the same moment.
+    this.host.store.locks.releaseAll(this);
+    throw unreachable();
+  }
+
   private async claimKey({ lane }: Fence, execution: ExecutionClaim): Promise<ClaimVerdict> {
     const { locks, executions } = this.host.store;
     const name = executionName(lane.scope, execution.key);
     const own = this.executions.get(name);
     if (own !== undefined) return knownExecution(own);
-    await locks.acquire(name, this);
+    await this.lock(name);
     const known = executions.get(name);
     if (known !== undefined) {
       locks.release(name, this);
@@ -197,7 +205,7 @@ export class InMemoryTransaction implements LedgerTransaction {
       throw new WrongCallOrderError('reclaim() was called outside of its transaction');
     await this.guarded(async () => {
       const name = executionName(lane.scope, execution.key);
-      await this.host.store.locks.acquire(name, this);
+      await this.lock(name);
       const known = this.host.store.executions.get(name);
       if (known?.state !== 'failed' || this.executions.has(name)) {
         throw new LedgerUnreachableError(

@@ -5,6 +5,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import type { ReplyEncoder } from './reply-encoder.js';
 import { ReplyWriter } from './reply-writer.js';
+import type { ParserOptions } from '../messages/parser.js';
 import { deferred } from '../runtime/deferred.js';
 import { isPromise } from '../runtime/is-promise.js';
 
@@ -17,6 +18,8 @@ export interface HandlerCall {
 export interface NestDeliveryHandlerPorts {
   /** Parses the record; may reject, if the user's deserializer does. */
   open(attempt: Attempt): HandlerCall | Promise<HandlerCall>;
+  /** How `open` parses. */
+  readonly parser: ParserOptions;
   readonly encode: ReplyEncoder;
   /** Wraps a run in Nest's processing hooks. */
   hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T>;
@@ -32,6 +35,11 @@ export class NestDeliveryHandler implements DeliveryHandler {
     private readonly callback: MessageHandler,
     private readonly ports: NestDeliveryHandlerPorts,
   ) {}
+
+  /** How records are parsed for this handler. */
+  get parser(): ParserOptions {
+    return this.ports.parser;
+  }
 
   async run(attempt: Attempt): Promise<AttemptResult> {
     let opened: HandlerCall;
@@ -86,7 +94,11 @@ export class NestDeliveryHandler implements DeliveryHandler {
         },
         complete: () => void finish().then(resolve).then(ended.resolve),
       });
-      if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
+      if (subscription.closed) return;
+      attempt.onAbort(() => {
+        subscription.unsubscribe();
+        ended.resolve();
+      });
     });
   }
 
@@ -100,6 +112,11 @@ export class NestDeliveryHandler implements DeliveryHandler {
     const answer = await this.ports.encode({ err: answerOf(error), isDisposed: true });
     return { failed: true, error, answer };
   }
+}
+
+/** How the server of this handler parses its records, for whoever reads one before the handler does. */
+export function parserOf(handler: DeliveryHandler): ParserOptions {
+  return handler instanceof NestDeliveryHandler ? handler.parser : {};
 }
 
 /** Exceptions that reach the transport as themselves are answered as Nest answers others. */

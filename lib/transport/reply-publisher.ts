@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Delivery } from '../consumption/attempt.js';
 import { PROBE_BACKOFF, retryDelay } from '../consumption/retry-policy.js';
 import type { DriverProducer } from '../driver/driver.js';
@@ -38,12 +39,16 @@ export function replyAddress({ headers }: KafkaRecord): ReplyAddress | undefined
 /** Produces replies until the broker has them: a reply is lost only if nobody can ever take it. */
 export class ReplyPublisher {
   private readonly closing = new AbortController();
+  private waiting = 0;
 
   constructor(
     private readonly producer: DriverProducer,
     private readonly clock: Clock,
     private readonly log: Log,
-  ) {}
+  ) {
+    // As many replies wait as requests were under way when the broker went.
+    setMaxListeners(0, this.closing.signal);
+  }
 
   /** See `ReplyPublisher` of the engine: resolves with `true` once acknowledged, never rejects. */
   readonly publish = async (delivery: Delivery, reply: EncodedReply): Promise<boolean> => {
@@ -77,9 +82,11 @@ export class ReplyPublisher {
         replaced = true;
         record = replyRecord(address, await encodeReply({ err: errorPacket(error), isDisposed: true }));
       } else {
-        if (round === 1)
-          this.log.warn(`A reply to "${address.topic}" waits for the broker: ${describeError(error)}`);
+        // The first of them speaks for all that wait.
+        if (this.waiting++ === 0 && round === 1)
+          this.log.warn(`Replies to "${address.topic}" wait for the broker: ${describeError(error)}`);
         await sleep(this.clock, retryDelay(PROBE_BACKOFF, round, this.clock), this.closing.signal);
+        this.waiting--;
       }
       try {
         await this.producer.send(record);

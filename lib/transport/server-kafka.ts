@@ -258,6 +258,7 @@ export class ServerKafka
     const { streamOffsetTimeout } = resolved;
     return {
       open,
+      parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),

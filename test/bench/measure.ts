@@ -1,5 +1,5 @@
 import type { Bed } from './bed.js';
-import type { Experiment, Scale } from './experiment.js';
+import type { Experiment, RunResult, Scale } from './experiment.js';
 import { experiments } from './experiments.js';
 import { type RowDefinition, type Variant, variantNames, variantsOf } from './targets.js';
 
@@ -48,7 +48,7 @@ async function interleaved(
   }));
   for (let repeat = 1; repeat <= repeats; repeat++) {
     for (const { variant, metrics, flaws } of runs) {
-      const result = await experiment.run(bed, variant, scale);
+      const result = await experiment.run(bed, variant, scale).catch(failed);
       for (const [metric, value] of Object.entries(result.metrics))
         metrics.set(metric, [...(metrics.get(metric) ?? []), value]);
       flaws.push(...result.flaws);
@@ -62,4 +62,12 @@ async function interleaved(
     }
   }
   return runs;
+}
+
+/** One that fails does not take the others' results along. */
+function failed(error: unknown): RunResult {
+  return {
+    metrics: {},
+    flaws: [`the run failed: ${error instanceof Error ? error.message : String(error)}`],
+  };
 }

@@ -21,6 +21,12 @@ describe('samples', () => {
       'sample-stock',
     ],
     [
+      '04-crash-proof',
+      '300 transfers, each booked once, by a service that was killed 3 times.',
+      'transfer.ordered',
+      'sample-crash',
+    ],
+    [
       '05-outbox',
       'Placed 3 orders and shipped 3; nobody heard of the refused one.',
       'order.placed',
@@ -30,7 +36,7 @@ describe('samples', () => {
     const before = new Set(await admin.listTopics());
     const sample = new Program(program(`${name}/main`), { KAFKA_BROKERS: brokers().join(',') });
     try {
-      await sample.end(40_000);
+      await sample.end(60_000);
       expect([sample.code, sample.lines.at(-1)]).toEqual([0, lastLine]);
     } finally {
       const own = (await admin.listTopics()).filter(

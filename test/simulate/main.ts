@@ -65,6 +65,7 @@ async function search(program: URL, options: Options): Promise<number> {
           if (message.kind === 'progress') {
             summary.seeds += message.seeds;
             summary.steps += message.steps;
+            showProgress(summary.seeds, seeds);
           } else if (message.kind === 'failed') {
             summary.failure ??= message;
             stopping.abort();
@@ -101,6 +102,12 @@ async function search(program: URL, options: Options): Promise<number> {
     );
   }
   return failure ? 1 : 0;
+}
+
+/** For people who wait, on one line that goes away. */
+function showProgress(done: number, of: number): void {
+  if (!process.stderr.isTTY) return;
+  process.stderr.write(done < of ? `\r${done} of ${of} seeds` : '\r\x1b[K');
 }
 
 /** Prints a run; resolves with what it violates. */

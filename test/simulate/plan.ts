@@ -92,8 +92,11 @@ export function planOf(seed: number): Plan {
   const instances = 2 + dice.pick(MAX_INSTANCES - 1);
   const partitions = 1 + dice.pick(3);
   const span = among(SPAN / 4, SPAN / 2, SPAN);
+  // Messages come one by one or many at once: only the latter share groups.
+  const bursts = among(undefined, undefined, 1, 3);
+  const moment = () => (bursts === undefined ? dice.pick(span) : dice.pick(bursts) * (span / bursts));
   const messages = Array.from({ length: 4 + dice.pick(20) }, (_, n) =>
-    message(n, span, partitions, dice, chance),
+    message(n, moment, partitions, dice, chance),
   );
   const faults = Array.from({ length: dice.pick(9) }, () => fault(dice.pick(span), instances, dice, chance));
   return {
@@ -116,7 +119,7 @@ export function planOf(seed: number): Plan {
 
 function message(
   n: number,
-  span: number,
+  moment: () => number,
   partitions: number,
   dice: Scheduler,
   chance: (probability: number) => boolean,
@@ -126,10 +129,10 @@ function message(
   const reused = topic === 'events' && key === 'header' && chance(0.05);
   const copies = reused ? 1 : key !== 'position' && chance(0.35) ? 1 + dice.pick(2) : 0;
   const elsewhere = chance(0.3);
-  const first = { step: dice.pick(span), partition: dice.pick(partitions), variant: 0 };
+  const first = { step: Math.floor(moment()), partition: dice.pick(partitions), variant: 0 };
   const records = [first];
   for (let copy = 1; copy <= copies; copy++) {
-    const step = first.step + dice.pick(chance(0.5) ? 5 : span);
+    const step = first.step + (chance(0.5) ? dice.pick(5) : Math.floor(moment()));
     const partition = elsewhere ? dice.pick(partitions) : first.partition;
     records.push({ step, partition, variant: reused ? copy : 0 });
   }

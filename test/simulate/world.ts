@@ -61,6 +61,14 @@ class World {
   }
 
   async run(): Promise<Outcome> {
+    try {
+      return await this.play();
+    } catch (cause) {
+      throw new Error(`The simulation itself broke at seed ${this.plan.seed}`, { cause });
+    }
+  }
+
+  private async play(): Promise<Outcome> {
     this.fleet.startAll();
     const actions = this.actions();
     for (const { step, act } of actions) {
@@ -139,6 +147,8 @@ class World {
   private async rewind(): Promise<void> {
     this.fleet.stopAll();
     await this.until('all services have stopped', () => this.fleet.trouble.length === 0);
+    // The dead are members until their sessions end.
+    await this.until('the group is empty', () => this.kafka.group(GROUP).memberIds.length === 0);
     if (this.stuck.length > 0) return;
     const admin = this.kafka.createAdmin();
     const back = TOPICS.flatMap((topic) =>

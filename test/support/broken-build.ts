@@ -54,7 +54,7 @@ const PATCHES = {
       by: 'if (stored === undefined) {',
     },
     {
-      file: 'testing/in-memory-ledger.js',
+      file: 'testing/in-memory-conclude.js',
       text: 'if (fence === undefined || fence.epoch !== epoch) {',
       by: 'if (fence === undefined) {',
     },

@@ -39,7 +39,7 @@ export const help = `Has several processes of a service on this transport work w
   --messages N     different messages, 100 to 10000000 (default 20000)
   --instances N    processes of the service, 1 to 16 (default 3)
   --duration S     seconds of load and faults, 5 to 86400 (default 120); healing and checking come on top
-  --faults A,B     which faults happen; "none", or "all" (default); --list names them
+  --faults A,B     which faults happen, by name or by its beginning (kill-at, pg); "none", or "all" (default)
   --mode M         transaction (default) or claim
   --ordering O     partition (default) or key
   --failing P      per cent of messages whose handler fails, 0 to 50 (default 5)
@@ -121,13 +121,17 @@ function oneOf<Word extends string>(name: string, text: string, words: readonly 
 function faults(text: string): string[] {
   if (text === 'none') return [];
   if (text === 'all') return defaultFaults();
-  const names = [...new Set(text.split(',').map((name) => name.trim()))];
   const known = faultNames();
-  const unknown = names.filter((name) => !known.includes(name));
-  if (unknown.length > 0) {
-    throw new OptionError(`--faults: there is no fault "${shown(unknown[0]!)}". See --list.`);
-  }
-  return names;
+  const names = text.split(',').flatMap((part) => {
+    const name = part.trim();
+    // A beginning stands for all that begin so: kill-at for kill-at-in-handler and the others.
+    const meant = known.filter((each) => each === name || each.startsWith(`${name}-`));
+    if (meant.length === 0) {
+      throw new OptionError(`--faults: there is no fault "${shown(name)}". See --list.`);
+    }
+    return meant;
+  });
+  return [...new Set(names)];
 }
 
 const shown = (text: string): string => text.slice(0, 40);

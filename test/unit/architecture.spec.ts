@@ -47,7 +47,6 @@ const LONG_FILES: Readonly<Record<string, string>> = {
   'postgres/postgres-transaction.ts':
     'one transaction from claim to end: each step needs what those before it left',
   'testing/in-memory-transaction.ts': 'the same, in memory',
-  'testing/in-memory-ledger.ts': 'the whole ledger port in one class',
   'testing/in-memory-kafka/in-memory-consumer.ts': 'the whole consumer port in one class',
   'transport/client-kafka.proxy.ts': "the whole surface of Nest's client in one class",
 };

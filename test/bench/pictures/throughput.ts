@@ -20,7 +20,7 @@ const captions: Readonly<Record<Variant, { name: string; promise: string }>> = {
   dbos: { name: 'DBOS kafkajs-receive', promise: 'workflow per record' },
   dbosOrdered: { name: 'DBOS, ordered by partition', promise: 'workflow per record' },
   ceiling: { name: 'bare kafkajs, a transaction per batch', promise: 'ceiling' },
-  ceilingPipelined: { name: 'the same, inserts pipelined', promise: 'ceiling' },
+  ceilingPipelined: { name: 'bare kafkajs, inserts pipelined', promise: 'ceiling' },
 };
 
 /** Bars: records per second with one insert each, by who does it. Undefined if nobody was measured. */

@@ -9,6 +9,8 @@ const STOP_TIMEOUT = 20_000;
 const RESTART_PAUSE = 500;
 
 export interface FleetEvents {
+  /** How many processes there are to be. */
+  readonly size: number;
   readonly create: (name: string, clockSkew: number) => Promise<Instance>;
   readonly event: (line: string) => void;
 }
@@ -68,19 +70,24 @@ export class Fleet {
     }
   }
 
-  /** Stops all processes in order, does `work`, and starts as many again. */
+  /** Stops all processes in order, does `work`, and starts as many again, whatever came of it. */
   async withoutInstances(work: () => Promise<void>): Promise<void> {
     await until('other faults to end', () => this.exclusive === 0, JOIN_TIMEOUT);
     this.exclusive++;
     try {
       await until('other faults to end', () => this.busy.size === 0, JOIN_TIMEOUT);
-      const count = this.running.length;
       await this.stopAll();
       await work();
-      await Promise.all(Array.from({ length: count }, () => this.start()));
     } finally {
+      await this.complete();
       this.exclusive--;
     }
+  }
+
+  /** Starts what is missing. */
+  async complete(): Promise<void> {
+    const missing = Math.max(0, this.events.size - this.running.length);
+    await Promise.all(Array.from({ length: missing }, () => this.start()));
   }
 
   async replace(victim: Instance): Promise<Instance> {

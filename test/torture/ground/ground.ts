@@ -78,6 +78,7 @@ export class Ground {
     });
     this.pool.on('error', () => undefined);
     this.fleet = new Fleet({
+      size: parts.options.instances,
       create: (instance, clockSkew) => this.createInstance(instance, clockSkew),
       event: parts.event,
     });
@@ -131,10 +132,12 @@ export class Ground {
 
   /** Resolves when its partitions have leaders. kafkajs' own way of waiting fails while a topic is not known yet. */
   async createTopic(topic: string, partitions: number): Promise<void> {
-    await this.admin.createTopics({
-      waitForLeaders: false,
-      topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
-    });
+    await this.persistently(`${topic} to be created`, () =>
+      this.admin.createTopics({
+        waitForLeaders: false,
+        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
+      }),
+    );
     await until(`${topic} to have leaders`, () =>
       this.admin.fetchTopicMetadata({ topics: [topic] }).then(
         ({ topics: [found] }) =>
@@ -156,18 +159,20 @@ export class Ground {
     const { events, requests, volatile } = this.topics;
     await this.untilEmpty();
     for (const topic of [events, requests, volatile]) {
-      const partitions = (await this.admin.fetchTopicOffsets(topic)).map(({ partition }) => partition);
-      await this.admin.setOffsets({
-        groupId: this.groupId,
-        topic,
-        partitions: partitions.map((partition) => ({ partition, offset: '0' })),
+      await this.persistently(`offsets of ${topic} to be set`, async () => {
+        const partitions = (await this.admin.fetchTopicOffsets(topic)).map(({ partition }) => partition);
+        await this.admin.setOffsets({
+          groupId: this.groupId,
+          topic,
+          partitions: partitions.map((partition) => ({ partition, offset: '0' })),
+        });
       });
     }
   }
 
   async deleteGroup(): Promise<void> {
     await this.untilEmpty();
-    await this.admin.deleteGroups([this.groupId]);
+    await this.persistently('the group to be deleted', () => this.admin.deleteGroups([this.groupId]));
   }
 
   /** Records that the group has not committed. */
@@ -202,6 +207,7 @@ export class Ground {
       instance.frozen = false;
       instance.signal('SIGCONT');
     }
+    await fleet.complete();
   }
 
   /** Ends what runs and drops what there is, unless it is to be kept. */
@@ -240,13 +246,28 @@ export class Ground {
   }
 
   private async untilEmpty(): Promise<void> {
+    await this.persistently('the group to be empty', async () => {
+      const { groups } = await this.admin.describeGroups([this.groupId]);
+      const members = groups[0]?.members.length ?? 0;
+      if (members > 0) throw new Error(`it has ${members} members`);
+    });
+  }
+
+  /** Other faults may have the broker down: tries until it works. */
+  private async persistently(what: string, work: () => Promise<unknown>): Promise<void> {
+    let last: unknown;
     await until(
-      'the group to be empty',
-      async () => {
-        const { groups } = await this.admin.describeGroups([this.groupId]);
-        return (groups[0]?.members.length ?? 0) === 0;
-      },
+      what,
+      () =>
+        work().then(
+          () => true,
+          (error: unknown) => {
+            last = error;
+            return false;
+          },
+        ),
       60_000,
+      () => String(last),
     );
   }
 

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { jest } from '@jest/globals';
+import { Controller, Module, type INestMicroservice } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import { firstValueFrom } from 'rxjs';
+import type { Servers } from '../../sample/servers/index.js';
+import { ClientKafkaProxy, kafkaServer } from '../../lib/index.js';
+import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
+import { systemClock } from '../../lib/runtime/clock.js';
+import { deferred } from '../../lib/runtime/deferred.js';
+import { silentLog } from '../../lib/runtime/log.js';
+import { eventually } from '../support/eventually.js';
+import { Setting } from './support/setting.js';
+
+// The outage is longer than the session of the group, whose members have to find together again.
+const SESSION = 6_000;
+const OUTAGE = 20_000;
+const REQUESTS = 20;
+
+jest.setTimeout(150_000);
+
+describe('The transport by itself, while its only broker is away', () => {
+  let setting: Setting;
+  let servers: Servers;
+  let app: INestMicroservice;
+  let client: ClientKafkaProxy;
+  const release = deferred();
+  let asked = 0;
+  let returned = 0;
+  const events: string[] = [];
+
+  @Controller()
+  class Handlers {
+    @MessagePattern('ask')
+    async ask(@Payload() value: string) {
+      asked++;
+      await release.promise;
+      returned++;
+      return `re: ${value}`;
+    }
+
+    @EventPattern('event')
+    event(@Payload() value: string) {
+      events.push(value);
+    }
+  }
+
+  @Module({ controllers: [Handlers] })
+  class App {}
+
+  beforeAll(async () => {
+    setting = await Setting.open();
+    servers = await setting.ownServers('kafka');
+    const connection = {
+      client: { brokers: servers.brokers, retry: { initialRetryTime: 100, maxRetryTime: 1_000 } },
+    };
+    const consumer = { groupId: 'outage', sessionTimeout: SESSION, heartbeatInterval: 500 };
+    app = await NestFactory.createMicroservice(App, {
+      ...kafkaServer({
+        ...connection,
+        consumer,
+        run: { autoCommitInterval: 50 },
+        subscribe: { fromBeginning: true },
+      }),
+      logger: false,
+    });
+    await app.listen();
+    client = new ClientKafkaProxy({ ...connection, consumer, requestTimeout: 120_000 });
+    client.subscribeToResponseOf('ask');
+    await client.connect();
+  });
+
+  afterAll(async () => {
+    release.resolve();
+    await client?.close();
+    await app?.close();
+    await setting.close();
+  });
+
+  async function committed(topic: string): Promise<bigint> {
+    const { brokers } = servers;
+    const admin = new KafkajsDriver({ brokers }, systemClock, silentLog).createAdmin();
+    try {
+      await admin.connect();
+      return (await admin.committed('outage-server', topic))[0]!.offset;
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
+  it('answers afterwards what it was asked before, holds the offsets until then, and goes on', async () => {
+    expect(app).toBeDefined();
+    const replies = Array.from({ length: REQUESTS }, (_, n) =>
+      firstValueFrom(client.send<string>('ask', `${n}`)),
+    );
+    // One handler at a time in the one partition: the rest wait behind it.
+    await eventually(() => asked === 1);
+    await servers.kafka.stop('kill');
+    release.resolve();
+    await eventually(() => returned > 0);
+    let isAnswered = false;
+    void Promise.any(replies).then(() => (isAnswered = true));
+    const event = firstValueFrom(client.emit('event', 'sent in the outage'));
+    event.catch(() => undefined);
+    await sleep(OUTAGE);
+    expect(isAnswered).toBe(false);
+    await servers.kafka.start();
+    // Nothing was acknowledged, so nothing may have been committed; later it is, with the replies.
+    expect(await Promise.all(replies)).toEqual(replies.map((_, n) => `re: ${n}`));
+    await eventually(async () => (await committed('ask')) === BigInt(REQUESTS), 60_000);
+    await event.catch(() => undefined);
+    await eventually(async () => {
+      await firstValueFrom(client.emit('event', 'after'));
+      return events.includes('after');
+    }, 60_000);
+    expect(await firstValueFrom(client.send('ask', 'more'))).toBe('re: more');
+    expect(client.pendingRequests).toBe(0);
+  });
+});
