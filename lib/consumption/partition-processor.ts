@@ -188,6 +188,7 @@ export class PartitionProcessor {
     const { delivery } = attempt;
     const { clock, log, options } = this.context;
     delivery.failures++;
+    if (!attempt.resource) attempt.enlistLate?.();
     delivery.firstFailure ??= clock.now();
     if (failure.swallowed && failureClass !== 'infrastructure') {
       return this.end(attempt, {

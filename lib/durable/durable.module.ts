@@ -8,7 +8,7 @@ import {
   Inject,
   type Provider,
 } from '@nestjs/common';
-import { APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
+import { APP_GUARD, APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
 import { FenceRegistry } from '../execution/fence-registry.js';
@@ -32,6 +32,7 @@ import {
   isProbeController,
   prepareLedger,
 } from './durable-startup.probe.js';
+import { DurableGuard } from './durable.guard.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
   DURABLE_OPTIONS,
@@ -172,7 +173,10 @@ function assemble(options: Provider[], global = true): DynamicModule {
     },
     { provide: ServerWatch, useFactory: createWatch, inject: [DURABLE_OPTIONS, DURABLE_CORE] },
   ];
-  if (global) providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
+  if (global) {
+    providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
+    providers.push(DurableGuard, { provide: APP_GUARD, useExisting: DurableGuard });
+  }
   return {
     module: DurableModule,
     global: true,

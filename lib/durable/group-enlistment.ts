@@ -260,7 +260,8 @@ export class GroupEnlistment implements GroupResource {
     return [await encodeReply({ err: { status: 'error', message }, isDisposed: true })];
   }
 
-  private workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
+  /** Also for an attempt that failed before it was admitted, so that it can be concluded. */
+  workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
     let work = this.works.get(handler.id);
     if (!work) this.works.set(handler.id, (work = this.createWork(delivery, handler)));
     return work;

@@ -32,6 +32,7 @@ import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
+import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -77,6 +78,7 @@ export class ServerKafka
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
     super();
+    noteThrownErrors();
     this.resolved = resolveOptions(options, 'server');
     this.clientId = this.resolved.clientId;
     this.groupId = this.resolved.groupId;
