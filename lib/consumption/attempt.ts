@@ -82,7 +82,7 @@ export type ReplyPublisher = (delivery: Delivery, reply: EncodedReply) => Promis
  * in its group, when the group has committed.
  */
 export class Attempt {
-  /** What the handler threw, before exception filters turned it into something else. Set by the interceptor. */
+  /** What the handler threw, before exception filters turned it into something else. */
   thrown: { readonly error: unknown } | undefined;
   /**
    * An exception filter counts the failures of this record: it wants it tried again, however often it failed, or wants
@@ -98,6 +98,8 @@ export class Attempt {
   private whenAborted: (() => void) | undefined;
   /** Set when an interceptor enlisted this attempt; the handler's success then hangs on the group's commit. */
   resource: GroupResource | undefined;
+  /** Sets `resource` for an attempt that failed before it was enlisted; absent if it never would have been. */
+  enlistLate: (() => void) | undefined;
   /** What an earlier execution replied: goes out instead of anything that the handler returns. */
   replayed: readonly EncodedReply[] | undefined;
   /** The handler does not run: the record was handled before. Set with `replayed` by the interceptor. */

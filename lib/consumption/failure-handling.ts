@@ -51,6 +51,7 @@ export class FailureHandling {
     const { delivery } = attempt;
     const { clock, log, options } = this.context;
     delivery.failures++;
+    if (!attempt.resource) attempt.enlistLate?.();
     delivery.firstFailure ??= clock.now();
     if (failure.swallowed) {
       return this.end(attempt, {

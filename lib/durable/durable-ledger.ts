@@ -17,6 +17,7 @@ import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { Redriver, type RedriveFilter, type RedriveOptions, type RedriveReport } from './redriver.js';
 
 export interface ExecutionQuery extends ExecutionFilter {
   /** Executions of a page, 1 to 1000. Default 100. */
@@ -39,6 +40,7 @@ export class DurableLedger {
   constructor(
     @Inject(DURABLE_CORE) private readonly core: DurableCore,
     private readonly outlet: OutboxOutlet,
+    private readonly redriver: Redriver,
   ) {}
 
   /**
@@ -83,6 +85,16 @@ export class DurableLedger {
   async inWork({ limit = DEFAULT_LIMIT, ...scope }: InWorkQuery = {}): Promise<ExecutionInWork[]> {
     checkLimit(limit);
     return this.core.ledger.reader.inWork(scope, limit);
+  }
+
+  /**
+   * Puts dead records back into their topics, where their handler runs for them under their original idempotency key; other
+   * durable handlers of the topic pass them by. A dead execution is taken back in the transaction that writes its record
+   * to the outbox, oldest first: whenever this stops, calling it again goes on. Only what this application consumes.
+   * @throws InvalidOptionError, LedgerUnreachableError
+   */
+  async redrive(filter: RedriveFilter = {}, options: RedriveOptions = {}): Promise<RedriveReport> {
+    return this.redriver.redrive(filter, options);
   }
 
   /** What this process did since it started. */

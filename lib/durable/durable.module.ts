@@ -8,7 +8,7 @@ import {
   Inject,
   type Provider,
 } from '@nestjs/common';
-import { APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
+import { APP_GUARD, APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
 import { FenceRegistry } from '../execution/fence-registry.js';
@@ -33,6 +33,7 @@ import {
   isProbeController,
   prepareLedger,
 } from './durable-startup.probe.js';
+import { DurableGuard } from './durable.guard.js';
 import { DurableInterceptor } from './durable.interceptor.js';
 import {
   DURABLE_OPTIONS,
@@ -45,6 +46,7 @@ import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
 const KNOWN: readonly (keyof DurableModuleOptions)[] = [
@@ -167,6 +169,7 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    Redriver,
     { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {
       provide: OutboxOutlet,
@@ -180,7 +183,10 @@ function assemble(options: Provider[], global = true): DynamicModule {
     },
     { provide: ServerWatch, useFactory: createWatch, inject: [DURABLE_OPTIONS, DURABLE_CORE] },
   ];
-  if (global) providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
+  if (global) {
+    providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
+    providers.push(DurableGuard, { provide: APP_GUARD, useExisting: DurableGuard });
+  }
   return {
     module: DurableModule,
     global: true,

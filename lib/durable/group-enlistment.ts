@@ -11,9 +11,16 @@ import type { LeaseKeeper } from '../execution/lease-keeper.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
-import { describeKey, fingerprint, positionKey, recordKey } from '../messages/idempotency-key.js';
+import {
+  describeKey,
+  fingerprint,
+  positionKey,
+  recordKey,
+  redrivenKey,
+} from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
+import { redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import { parserOf } from '../transport/nest-delivery-handler.js';
@@ -270,7 +277,8 @@ export class GroupEnlistment implements GroupResource {
     return [await encodeReply({ err: { status: 'error', message }, isDisposed: true })];
   }
 
-  private workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
+  /** Also for an attempt that failed before it was admitted, so that it can be concluded. */
+  workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
     let work = this.works.get(handler.id);
     if (!work) this.works.set(handler.id, (work = this.createWork(delivery, handler)));
     return work;
@@ -292,10 +300,14 @@ export class GroupEnlistment implements GroupResource {
       isShared: this.group.order.isShared,
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
-      keyOf: (record) =>
-        handler.key
-          ? keyByFunction(record, handler, parserOf(delivery.handler))
-          : recordKey(record, topicId, this.core.keyHeader),
+      keyOf: (record, over = 0n) => {
+        if (handler.key) return keyByFunction(record, handler, parserOf(delivery.handler));
+        return redrivenKey(record, topicId, over) ?? recordKey(record, topicId, this.core.keyHeader);
+      },
+      isForOther: ({ headers }) => {
+        const redrive = redriveOf(headers);
+        return redrive !== undefined && (redrive.group !== host.groupId || redrive.handler !== handler.id);
+      },
     };
   }
 }

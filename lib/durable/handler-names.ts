@@ -32,6 +32,18 @@ export function expectDistinctNames(modules: ModulesContainer, global: boolean):
   }
 }
 
+/** The names of an application's durable handlers. */
+export function durableNames(modules: ModulesContainer, global: boolean): Set<string> {
+  const names = new Set<string>();
+  for (const { controllers } of modules.values()) {
+    for (const { metatype } of controllers.values()) {
+      if (typeof metatype !== 'function') continue;
+      for (const { handler } of durableHandlers(metatype, global)) names.add(handler.id);
+    }
+  }
+  return names;
+}
+
 export function shared(name: string): NotDurableError {
   return new NotDurableError(
     `Two durable handlers are both named ${name}: each would take the other's messages for its own and drop them as ` +

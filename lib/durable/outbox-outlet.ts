@@ -26,6 +26,11 @@ export class OutboxOutlet {
     this.servers.add(server);
   }
 
+  /** Whether a server of this application has a handler for the topic, in that group. */
+  consumes(group: string, topic: string): boolean {
+    return [...this.servers].some((server) => server.consumes(group, topic));
+  }
+
   /** `undefined` while there is no way. */
   get producer(): RecordProducer | undefined {
     const { own } = this;

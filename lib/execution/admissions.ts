@@ -14,8 +14,10 @@ export interface LaneWork {
   readonly isShared: boolean;
   readonly records: readonly KafkaRecord[];
   readonly kind: (record: KafkaRecord) => 'event' | 'request';
-  /** @throws IdempotencyKeyError */
-  readonly keyOf: (record: KafkaRecord) => IdempotencyKey;
+  /** Everything below `over` has ended. @throws IdempotencyKeyError */
+  readonly keyOf: (record: KafkaRecord, over?: bigint) => IdempotencyKey;
+  /** It was put back for another handler: there is nothing to do for this one. */
+  readonly isForOther?: (record: KafkaRecord) => boolean;
 }
 
 /** What is to be done with a record. */
@@ -53,7 +55,7 @@ interface Entry {
   execution?: Execution;
   /** Why the record cannot even be looked up. */
   readonly error?: unknown;
-  /** Below the fence: whatever became of it, it is over. */
+  /** Below the fence, or for another handler: whatever became of it, it is over. */
   readonly over?: boolean;
   known?: KnownExecution | undefined;
   repeats?: KafkaRecord | undefined;
@@ -245,9 +247,9 @@ function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
 }
 
 function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
-  if (record.offset < fence.nextOffset) return { record, over: true };
+  if (record.offset < fence.nextOffset || work.isForOther?.(record)) return { record, over: true };
   try {
-    const key = work.keyOf(record);
+    const key = work.keyOf(record, fence.nextOffset);
     const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
     return { record, execution: { record, fence, key, claim, resumed: false } };
   } catch (error) {

@@ -20,6 +20,7 @@ import type { LedgerCare } from './ledger-care.js';
 import type { LedgerFailures } from './ledger-failures.js';
 import type { LedgerMembers } from './ledger-members.js';
 import type { LedgerReader } from './ledger-reader.js';
+import type { LedgerRedrive } from './ledger-redrive.js';
 import type {
   ClaimVerdict,
   ExecutionClaim,
@@ -123,6 +124,8 @@ export interface Ledger {
   readonly care: LedgerCare;
   /** Of records that are tried again. */
   readonly failures: LedgerFailures;
+  /** Of records that were given up. */
+  readonly redrives: LedgerRedrive;
   /** For who takes over from whom. */
   readonly members: LedgerMembers;
   /** For results of steps. */

@@ -77,14 +77,15 @@ export class OutboxDispatcher {
   }
 
   /**
-   * The stable id goes out with the record, so that a durable consumer drops what was produced twice. A dead letter
-   * keeps the ids of the record that it is about: they are as stable.
+   * The stable id goes out with the record, so that a durable consumer drops what was produced twice. A dead letter, or a
+   * redriven record, keeps the ids of the record that it is about: they are as stable, and a key beside a message id would
+   * make another message of it.
    */
   private outgoing({ id, topic, partition, key, value, headers }: OutboxRecord): OutgoingRecord {
     const has = (name: string) => headers.some(([other]) => other === name);
-    const ids = [MESSAGE_ID_HEADER, this.keyHeader].filter(
-      (name) => name !== false && !has(name),
-    ) as string[];
+    const ids = has(MESSAGE_ID_HEADER)
+      ? []
+      : [MESSAGE_ID_HEADER, ...(this.keyHeader !== false && !has(this.keyHeader) ? [this.keyHeader] : [])];
     const own = ids.map((name): RecordHeader => [name, Buffer.from(id)]);
     return { topic, partition: partition ?? undefined, key, value, headers: [...headers, ...own] };
   }

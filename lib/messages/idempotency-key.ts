@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { IdempotencyKeyError } from '../errors/errors.js';
+import { redriveOf } from './redrive-headers.js';
 import { headerValue, type KafkaRecord } from './record.js';
 
 /** Header that the library's own producers put on each record: one produce, one id, however often it is retried. */
@@ -70,6 +71,17 @@ export function recordKey(record: KafkaRecord, topicId: string, keyHeader: strin
   return positionKey(topicId, record.partition, record.offset);
 }
 
+/**
+ * The key of a record that was put back into its partition and that nothing but its first position identifies. That has to
+ * be below `over`, where all has ended: the header may be forged, and must not name a record that is still to run.
+ */
+export function redrivenKey(record: KafkaRecord, topicId: string, over: bigint): IdempotencyKey | undefined {
+  const offset = redriveOf(record.headers)?.offset;
+  if (offset === undefined || offset >= over) return undefined;
+  // It has a row like a key that was given: no fence tells whether it ran since it was put back.
+  return { kind: 'given', encoded: positionKey(topicId, record.partition, offset).encoded };
+}
+
 /** 64 bits of a digest over the record's key and value: a repetition has the same, a reused key has another. */
 export function fingerprint(record: KafkaRecord): bigint {
   const key = record.key ?? Buffer.alloc(0);
@@ -79,6 +91,15 @@ export function fingerprint(record: KafkaRecord): bigint {
   length[4] = (record.key === null ? 1 : 0) | (record.value === null ? 2 : 0);
   const parts = [length, key, record.value ?? Buffer.alloc(0)];
   return Buffer.from(hash('sha1', Buffer.concat(parts), 'hex').slice(0, 16), 'hex').readBigInt64BE();
+}
+
+/** The position that a key says, if it is one. */
+export function positionOf(
+  encoded: Buffer,
+): { topicId: string; partition: number; offset: bigint } | undefined {
+  if (encoded[0] !== TAGS.position || encoded.length !== 29) return undefined;
+  const topicId = dashed(encoded.toString('hex', 1, 17));
+  return { topicId, partition: encoded.readUInt32BE(17), offset: encoded.readBigUInt64BE(21) };
 }
 
 /** For people: what a key says, in a form that can be read and searched. Positions read `topicId/partition/offset`. */

@@ -37,6 +37,7 @@ import { PostgresMembers } from './postgres-members.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
+import { PostgresRedrive } from './postgres-redrive.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
 import { takeFence } from './take-fence.js';
@@ -55,6 +56,7 @@ export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
   readonly failures: PostgresFailures;
+  readonly redrives: PostgresRedrive;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
   readonly claims: PostgresClaims;
@@ -75,6 +77,7 @@ export class PostgresLedger implements Ledger {
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
     this.failures = new PostgresFailures(schema, () => this.parts());
+    this.redrives = new PostgresRedrive(schema, this.statements, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     const parts = () => this.parts();
     this.steps = new PostgresStepJournal(this.statements, parts);

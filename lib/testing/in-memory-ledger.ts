@@ -18,6 +18,7 @@ import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
+import { InMemoryRedrive } from './in-memory-redrive.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds until dispatched records are dropped from the outbox. */
@@ -38,6 +39,7 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly failures: InMemoryFailures;
+  readonly redrives: InMemoryRedrive;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   readonly claims: InMemoryClaims;
@@ -60,6 +62,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
+    this.redrives = new InMemoryRedrive(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);

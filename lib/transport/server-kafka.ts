@@ -32,6 +32,7 @@ import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
+import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
 
 /** Everything that is open while the server listens. */
@@ -77,6 +78,7 @@ export class ServerKafka
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
     super();
+    noteThrownErrors();
     this.resolved = resolveOptions(options, 'server');
     this.clientId = this.resolved.clientId;
     this.groupId = this.resolved.groupId;
@@ -145,6 +147,11 @@ export class ServerKafka
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
   }
 
+  /** Whether it has a handler for the topic, in that group. */
+  consumes(group: string, topic: string): boolean {
+    return group === this.groupId && this.registry.of(topic).length > 0;
+  }
+
   /** The driver's own client, consumer and producer. */
   unwrap<T = [unknown, unknown, unknown]>(): T {
     const { driver, calls, producer } = this.connected();
@@ -208,15 +215,14 @@ export class ServerKafka
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);
-    const lag = new LagReporter(this.groupId, driver, records, resolved.clock, this.logger);
+    const lag = new LagReporter(groupId, driver, records, resolved.clock, this.logger);
     return { driver, producer, consumer, seat, records, replies, calls, lag };
   }
 
   /** The Kafka client to listen with. */
   protected createDriver(): KafkaDriver {
-    const { clientId, resolved, logger } = this;
-    const { brokers, clock, given } = resolved;
-    return createDefaultDriver({ ...given.client, clientId, brokers }, clock, logger);
+    const { brokers, clock, given } = this.resolved;
+    return createDefaultDriver({ ...given.client, clientId: this.clientId, brokers }, clock, this.logger);
   }
 
   private createRecordConsumer(

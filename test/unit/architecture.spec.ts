@@ -49,6 +49,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
     'one transaction from claim to end: each step needs what those before it left',
   'testing/in-memory-transaction.ts': 'the same, in memory',
   'testing/in-memory-kafka/in-memory-consumer.ts': 'the whole consumer port in one class',
+  'transport/server-kafka.ts': 'wires the parts of a server; each of its methods is short',
   'transport/client-kafka.proxy.ts': "the whole surface of Nest's client in one class",
 };
 

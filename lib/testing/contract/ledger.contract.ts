@@ -6,6 +6,7 @@ import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
+import { describeRedrive } from './ledger-redrive.contract.js';
 import { describeSharing } from './ledger-sharing.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
 import { describeTakeovers } from './ledger-takeovers.contract.js';
@@ -39,6 +40,7 @@ export function describeLedgerContract(
     describeReader(runner, current);
     describeCare(runner, current);
     describeFailures(runner, current);
+    describeRedrive(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);
     describeClaims(runner, current);

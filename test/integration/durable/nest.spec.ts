@@ -19,6 +19,7 @@ import {
   Durable,
   DurableExecution,
   DurableInterceptor,
+  DurableLedger,
   DurableModule,
   InvalidOptionError,
   kafkaServer,
@@ -295,7 +296,7 @@ describe('durable handlers inside Nest', () => {
     });
   });
 
-  it('are refused by a guard: a request is answered so, an event waits for the guard', async () => {
+  it('are refused by a guard: a request is answered so, an event is dead and comes back by a redrive', async () => {
     let closed = true;
 
     class Door implements CanActivate {
@@ -321,12 +322,15 @@ describe('durable handlers inside Nest', () => {
     }
     world.kafka.produce('t', { value: '1' }, { value: '2' });
     world.request('ask', 'a');
-    await world.start({ controllers: [Handlers] });
+    const app = await world.start({ controllers: [Handlers] });
     await world.consumed('ask');
     expect(headerText(world.replies('ask')[0]!, 'kafka_nest-err')).toContain('Forbidden');
-    await eventually(() => world.log.matching('holds its partition').length > 0);
-    expect(world.lag('t')).toBe(2n);
+    await world.consumed('t');
+    expect(await world.effects()).toEqual([]);
     closed = false;
+    const { redriven } = await app.get(DurableLedger).redrive({ reason: 'forbidden' });
+    expect(redriven).toBe(2);
+    await eventually(() => world.kafka.records('t').length === 4);
     await world.consumed('t');
     expect(await world.effects()).toEqual(['1', '2']);
   });

@@ -71,6 +71,7 @@ describe('a connection that is cut', () => {
     await step('conclude', () =>
       ledger.conclude({
         fence,
+        isShared: false,
         execution: claimOf('c', 2),
         state: 'failed',
         attempts: 1,

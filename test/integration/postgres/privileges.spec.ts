@@ -111,6 +111,8 @@ describe('privileges', () => {
     await ledger.failures.note(fence, { offset: 9n, failures: 1, error: conclusion.error });
     expect(await ledger.failures.find(fence, 0n)).toHaveLength(1);
     await ledger.failures.forget(lane, [9n]);
+    expect(await ledger.redrives.count({})).toMatchObject([{ records: 1 }]);
+    expect((await ledger.redrives.redrive({}, 10, undefined, () => undefined)).left).toBe(1);
     const again = ledger.transaction();
     await again.claim({ fence, advanceTo: 6n, executions: [claimOf('c', 5)] });
     await again.reclaim(fence, claimOf('c', 5));
@@ -148,7 +150,15 @@ describe('privileges', () => {
     expect(await ledger.claims.claim(held, [a], 60_000)).toEqual(['resumed']);
     expect(await ledger.reader.inWork(scope, 10)).toHaveLength(2);
     await ledger.claims.release(held.token, [a.key, b.key]);
-    const ending = { fence, isShared: false, attempts: 1, error: null, reply: null, outbox: null, deadLetter: null };
+    const ending = {
+      fence,
+      isShared: false,
+      attempts: 1,
+      error: null,
+      reply: null,
+      outbox: null,
+      deadLetter: null,
+    };
     await ledger.conclude({ ...ending, execution: a, state: 'failed' });
     await ledger.claims.reclaim(held, a, 60_000);
     const completed = [{ execution: a, reply: undefined, outbox: [] }];

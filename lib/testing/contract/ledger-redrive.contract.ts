@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import type { Fence, Ledger } from '../../execution/ledger.js';
+import type { DeadExecution } from '../../execution/ledger-redrive.js';
+import {
+  always,
+  claimOf,
+  conclusionOf,
+  look,
+  newLane,
+  outboxOf,
+  rejectsWith,
+  type ContractRunner,
+  type CurrentWorld,
+} from './ledger-contract-world.js';
+
+const letter = {
+  reason: 'exhausted',
+  timestamp: 5,
+  key: Buffer.from('customer'),
+  value: Buffer.from([0, 255]),
+  headers: [['h', Buffer.from('v')]] as const,
+};
+
+/** Dead executions that are put back. */
+export function describeRedrive({ describe, it }: ContractRunner, current: CurrentWorld): void {
+  const die = (ledger: Ledger, fence: Fence, key: string, offset: number, overrides = {}) =>
+    ledger.conclude(
+      conclusionOf(fence, claimOf(key, offset), { state: 'dead', deadLetter: { ...letter, ...overrides } }),
+    );
+  const back = (dead: DeadExecution) =>
+    outboxOf({ topic: dead.topic, key: dead.recordKey, value: dead.value });
+
+  describe('dead executions that are redriven', () => {
+    it('give their keys back together with the record that carries them', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await die(ledger, fence, 'gone', 3);
+      const { group, handler } = fence.lane.scope;
+      assert.deepEqual(await ledger.redrives.count({ group }), [
+        { group, handler, topic: fence.lane.topic, reason: 'exhausted', errorClass: 'TypeError', records: 1 },
+      ]);
+      const result = await ledger.redrives.redrive({ group }, 10, undefined, back);
+      assert.equal(result.left, 0);
+      assert.equal(result.next, undefined);
+      const [{ dead, record }] = result.redriven as [(typeof result.redriven)[0]];
+      const { scope, topic, topicId, partition } = fence.lane;
+      assert.deepEqual(dead, {
+        scope,
+        key: Buffer.from('gone'),
+        topic,
+        topicId,
+        partition,
+        offset: 3n,
+        recordKey: letter.key,
+        value: letter.value,
+        headers: [['h', Buffer.from('v')]],
+      });
+      assert.deepEqual(await look(ledger, fence, [claimOf('gone', 9)]), ['claimed']);
+      assert.deepEqual(await ledger.redrives.count({ group }), []);
+      const { oldest } = await ledger.reader.outboxLag();
+      assert.equal(oldest?.id, record.id);
+    });
+
+    it('are chosen by what is known of them', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { group, handler } = fence.lane.scope;
+      await die(ledger, fence, 'a', 0);
+      await die(ledger, fence, 'b', 1, { reason: 'terminal' });
+      const counted = async (filter: object) =>
+        (await ledger.redrives.count({ group, ...filter })).reduce((sum, { records }) => sum + records, 0);
+      assert.equal(await counted({}), 2);
+      assert.equal(await counted({ handler, topic: fence.lane.topic, errorClass: 'TypeError' }), 2);
+      assert.equal(await counted({ reason: 'terminal' }), 1);
+      assert.equal(await counted({ keys: [Buffer.from('a'), Buffer.from('x')] }), 1);
+      assert.equal(await counted({ since: 0, until: 1 }), 0);
+      for (const filter of [
+        { handler: 'x' },
+        { topic: 'x' },
+        { reason: 'x' },
+        { errorClass: 'x' },
+        { keys: [] },
+      ]) {
+        assert.equal(await counted(filter), 0, JSON.stringify(filter));
+      }
+      const result = await ledger.redrives.redrive({ group, reason: 'terminal' }, 10, undefined, back);
+      assert.deepEqual(
+        result.redriven.map(({ dead }) => dead.key.toString()),
+        ['b'],
+      );
+    });
+
+    it('are gone through page by page, oldest first, and stay where no record is given', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { group } = fence.lane.scope;
+      for (const [offset, key] of ['a', 'b', 'c'].entries()) await die(ledger, fence, key, offset);
+      const seen: string[] = [];
+      const none = (dead: DeadExecution) => void seen.push(dead.key.toString());
+      const first = await ledger.redrives.redrive({ group }, 2, undefined, none);
+      assert.deepEqual([first.redriven.length, first.left], [0, 2]);
+      const second = await ledger.redrives.redrive({ group }, 2, first.next, none);
+      assert.deepEqual([second.left, second.next], [1, undefined]);
+      assert.deepEqual(seen, ['a', 'b', 'c']);
+      assert.equal((await ledger.redrives.count({ group }))[0]!.records, 3);
+      await rejectsWith(ledger.redrives.redrive({ group }, 2, 'elsewhere', none), 'KT_WRONG_CALL_ORDER');
+    });
+
+    it('are left alone if they are anything but dead', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { group } = fence.lane.scope;
+      await ledger.conclude(conclusionOf(fence, claimOf('skipped', 0), { state: 'skipped' }));
+      await ledger.conclude(conclusionOf(fence, claimOf('failed', 1), { state: 'failed' }));
+      assert.equal((await ledger.redrives.redrive({ group }, 10, undefined, back)).redriven.length, 0);
+    });
+  });
+}
