@@ -5,6 +5,7 @@ import { Program } from '../support/program.js';
 import type { InvariantName, Violation } from './oracle/facts.js';
 
 interface Verdict {
+  readonly seed: number;
   readonly code: number | null | undefined;
   readonly invariants: Readonly<Record<InvariantName, 'ok' | 'violated'>>;
   readonly violations: readonly Violation[];
@@ -24,15 +25,20 @@ const bugs: Record<Bug, { readonly args: string; readonly found: readonly Invari
     args: '--messages 800 --duration 6 --faults kill-at-after-commit',
     found: ['I7'],
   },
-  'reply-before-commit': { args: '--messages 500 --duration 5 --faults none --failing 30', found: ['I5'] },
+  'reply-before-commit': {
+    args: '--messages 800 --duration 10 --faults kill-at-in-handler,pg-cut-commit --failing 30',
+    found: ['I5'],
+  },
 };
 
 const healthy =
   '--messages 800 --duration 20 --faults sigkill,sigterm,sigstop,kill-at-after-commit,pg-cut-commit,broker-cut,rewind,duplicate-keys,poison,topic-recreate,add-partitions';
 
+const SEED = 5;
+const LAST_SEED = 12;
 const LIMIT = 240_000;
 // Runs wait for session timeouts, and for one another.
-jest.setTimeout(600_000);
+jest.setTimeout(900_000);
 
 describe('npm run torture', () => {
   const scenarios = new Scenarios<Bug | 'healthy'>();
@@ -40,19 +46,12 @@ describe('npm run torture', () => {
 
   beforeAll(() => {
     scenarios.start('healthy', async () => {
-      verdicts.set('healthy', await torture(healthy));
+      verdicts.set('healthy', await torture(SEED, healthy));
     });
     // One after the other beside the healthy one: more would only slow each other down.
     let last: Promise<unknown> = Promise.resolve();
     for (const bug of Object.keys(bugs) as Bug[]) {
-      const run = last.then(async () => {
-        const build = await createBrokenBuild(bug);
-        try {
-          verdicts.set(bug, await torture(`${bugs[bug].args} --library ${build.folder}/dist`));
-        } finally {
-          await build.remove();
-        }
-      });
+      const run = last.then(async () => void verdicts.set(bug, await hunt(bug)));
       last = run.catch(() => undefined);
       scenarios.start(bug, () => run);
     }
@@ -69,11 +68,10 @@ describe('npm run torture', () => {
 
   it.each(Object.keys(bugs) as Bug[])('finds %s', async (bug) => {
     await scenarios.result(bug);
-    const { code, invariants, output } = verdicts.get(bug)!;
-    expect(code).toBe(1);
-    const found = bugs[bug].found.filter((name) => invariants[name] === 'violated');
-    expect(found.length).toBeGreaterThan(0);
-    expect(output).toContain(`VIOLATION of ${found[0]}, seed 5: `);
+    const verdict = verdicts.get(bug)!;
+    expect(verdict.code).toBe(1);
+    const [found] = foundIn(verdict, bug);
+    expect(verdict.output).toContain(`VIOLATION of ${found}, seed ${verdict.seed}: `);
   });
 
   it('says what is wrong with its options', async () => {
@@ -84,10 +82,30 @@ describe('npm run torture', () => {
   });
 });
 
-async function torture(args: string): Promise<Verdict> {
+/**
+ * A seed decides what goes wrong and when, not what that meets: a service that is frozen between two groups does no harm
+ * without a fence either. So a bug gets several.
+ */
+async function hunt(bug: Bug): Promise<Verdict> {
+  const build = await createBrokenBuild(bug);
+  try {
+    for (let seed = SEED; ; seed++) {
+      const verdict = await torture(seed, `${bugs[bug].args} --library ${build.folder}/dist`);
+      if (foundIn(verdict, bug).length > 0 || seed === LAST_SEED) return verdict;
+    }
+  } finally {
+    await build.remove();
+  }
+}
+
+function foundIn({ invariants }: Verdict, bug: Bug): InvariantName[] {
+  return bugs[bug].found.filter((name) => invariants[name] === 'violated');
+}
+
+async function torture(seed: number, args: string): Promise<Verdict> {
   const program = start([
     '--seed',
-    '5',
+    String(seed),
     '--instances',
     '2',
     '--patience',

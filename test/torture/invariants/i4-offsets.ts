@@ -11,8 +11,9 @@ export function* offsets(facts: Facts): Generator<Violation> {
   const last = new Map<string, { offset: bigint; generation: number }>();
   for (const commit of facts.commits) {
     const before = last.get(lane(commit));
-    // Between two memberships anybody may set offsets.
-    if (before?.generation === commit.generation && commit.offset < before.offset) {
+    // Between two memberships anybody may set offsets, and a topic that was made anew begins again.
+    const isNew = commit.topic === facts.topics.volatile && commit.offset === 0n;
+    if (before?.generation === commit.generation && commit.offset < before.offset && !isNew) {
       yield {
         invariant,
         what: `${lane(commit)} went back from ${before.offset} to ${commit.offset} within generation ${commit.generation}`,
