@@ -1,31 +1,20 @@
-import { Kafka, logLevel, type Consumer } from 'kafkajs';
+import type { Consumer } from 'kafkajs';
 import { commitMark, commitOrigin } from '../../../lib/driver/kafkajs/commit-mark.js';
-import { Connections } from '../../../lib/driver/kafkajs/connections.js';
-import { FIND_COORDINATOR } from '../../../lib/driver/kafkajs/group-requests.js';
-import {
-  OFFSET_COMMIT,
-  OFFSET_FETCH,
-  type CommittedPartition,
-} from '../../../lib/driver/kafkajs/offset-requests.js';
-import { systemClock } from '../../../lib/runtime/clock.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { silentLog } from '../../../lib/runtime/log.js';
-import { Bench, brokers, createDriver, eventually, record, Recorder } from './harness.js';
+import { GroupOffsets } from '../../support/group-offsets.js';
+import { Bench, createDriver, eventually, record, Recorder } from './harness.js';
 
 /** What brokers keep of a deleted topic, and what others commit: set by hand, as a group without members allows. */
 describe('the kafkajs driver, whose group has committed offsets of a topic that is no more', () => {
-  const kafka = new Kafka({ clientId: 'driver-test', brokers: brokers(), logLevel: logLevel.NOTHING });
-  const connections = new Connections(kafka, undefined, systemClock);
+  const offsets = new GroupOffsets();
   const warnings: string[] = [];
   let bench: Bench;
   let topic: string;
   let groupId: string;
 
-  beforeAll(async () => {
-    await connections.connect();
-    await connections.metadata([]);
-  });
-  afterAll(() => connections.disconnect());
+  beforeAll(() => offsets.connect());
+  afterAll(() => offsets.disconnect());
   beforeEach(async () => {
     warnings.length = 0;
     bench = new Bench({ ...silentLog, warn: (line) => void warnings.push(line) });
@@ -34,26 +23,9 @@ describe('the kafkajs driver, whose group has committed offsets of a topic that 
   });
   afterEach(() => bench.close());
 
-  async function committed(): Promise<CommittedPartition> {
-    const coordinator = await connections.sendToAny(FIND_COORDINATOR, { groupId });
-    const partitions = [{ topic, partition: 0 }];
-    const [position] = await connections.send(coordinator, 'coordinator', OFFSET_FETCH, {
-      groupId,
-      partitions,
-    });
-    return position!;
-  }
-
-  async function setCommitted(offset: bigint, metadata: string | null | undefined): Promise<void> {
-    const coordinator = await connections.sendToAny(FIND_COORDINATOR, { groupId });
-    const offsets = [{ topic, partition: 0, offset, metadata }];
-    const nobody = { groupId, generationId: -1, memberId: '' };
-    const [answer] = await connections.send(coordinator, 'coordinator', OFFSET_COMMIT, {
-      ...nobody,
-      offsets,
-    });
-    expect(answer).toEqual({ topic, partition: 0, errorCode: 0 });
-  }
+  const committed = () => offsets.read(groupId, topic);
+  const setCommitted = (offset: bigint, metadata: string | null | undefined) =>
+    offsets.write(groupId, { topic, partition: 0, offset, metadata });
 
   async function makeAnew(): Promise<void> {
     await bench.admin.deleteTopics([topic]);
