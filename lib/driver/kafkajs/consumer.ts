@@ -244,10 +244,10 @@ export class KafkajsConsumer implements DriverConsumer {
     if (!generation.partitions.every((partition) => this.topology.has(partition))) {
       await this.topology.refresh().catch(() => undefined);
     }
-    const known = generation.partitions.filter((partition) => this.topology.has(partition));
-    this.pending = generation.partitions.filter((partition) => !this.topology.has(partition));
-    const offsets = await this.findStartOffsets(known, ended);
+    const offsets = await this.findStartOffsets(generation.partitions, ended);
     if (!offsets) return;
+    const found = new Set(offsets.map(partitionName));
+    this.pending = generation.partitions.filter((partition) => !found.has(partitionName(partition)));
     this.rebalanceId++;
     this.assignment = offsets.map(({ topic, partition, topicId, offset }) => ({
       topic,
@@ -274,7 +274,7 @@ export class KafkajsConsumer implements DriverConsumer {
     this.listener?.onStatus('connected');
   }
 
-  /** Goes on trying until the generation is over; `undefined` then. */
+  /** Of those that exist. Goes on trying until the generation is over; `undefined` then. */
   private async findStartOffsets(
     partitions: readonly TopicPartition[],
     ended: Promise<unknown>,
@@ -286,13 +286,14 @@ export class KafkajsConsumer implements DriverConsumer {
       try {
         const offsets = await startOffsets(this.connections, this.topology, {
           groupId: this.options.groupId,
-          partitions,
+          partitions: partitions.filter((partition) => this.topology.has(partition)),
           fromBeginning: (partition) => this.options.fromBeginning || !this.incarnations.isInitial(partition),
           counts: (committed) => this.incarnations.counts(committed),
           readCommitted: !this.options.readUncommitted,
         });
-        // Made anew in between: these are the offsets of two topics.
+        // Made anew in between: these are the offsets of two topics. Or one that was gone is back.
         if (offsets.some(({ topic, topicId }) => this.incarnations.isAnother(topic, topicId))) continue;
+        if (offsets.length < partitions.filter((partition) => this.topology.has(partition)).length) continue;
         await this.replaceOutdated(offsets);
         return offsets;
       } catch (error) {

@@ -24,7 +24,10 @@ export interface StartOffset extends PartitionOffset {
 
 const LEADER_NOT_AVAILABLE = 5;
 
-/** The committed offsets, and for partitions without one their first or next offset. */
+/**
+ * The committed offsets, and for partitions without one their first or next offset. Partitions that are not known to
+ * exist are left out: what is committed for them cannot be told from what another topic of the name will have.
+ */
 export async function startOffsets(
   connections: Connections,
   topology: Topology,
@@ -35,7 +38,8 @@ export async function startOffsets(
   const committed = await connections.send(coordinator, 'coordinator', OFFSET_FETCH, { groupId, partitions });
   // The broker that was asked may have known less of the topic than whoever committed.
   if (!committed.every(counts)) await topology.refresh();
-  const topicIds = new Map(partitions.map(({ topic }) => [topic, topology.topic(topic)?.topicId]));
+  const present = partitions.filter((partition) => topology.has(partition));
+  const topicIds = new Map(present.map(({ topic }) => [topic, topology.topic(topic)?.topicId]));
   const outdated = new Map<string, bigint>();
   for (const position of committed) {
     if (!counts(position)) outdated.set(partitionName(position), position.offset);
@@ -44,7 +48,7 @@ export async function startOffsets(
     (position) => position.offset >= 0n && !outdated.has(partitionName(position)),
   );
   const names = new Set(found.map(partitionName));
-  const missing = partitions.filter((partition) => !names.has(partitionName(partition)));
+  const missing = present.filter((partition) => !names.has(partitionName(partition)));
   const first = missing.filter(
     (partition) => outdated.has(partitionName(partition)) || fromBeginning(partition),
   );
@@ -56,7 +60,7 @@ export async function startOffsets(
   const offsets = new Map(
     [...found, ...listed.flat()].map((position) => [partitionName(position), position.offset]),
   );
-  return partitions.map(({ topic, partition }) => {
+  return present.map(({ topic, partition }) => {
     const name = partitionName({ topic, partition });
     return {
       ...{ topic, partition, offset: offsets.get(name)! },
