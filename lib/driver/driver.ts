@@ -85,7 +85,11 @@ export interface AssignedPartition extends TopicPartition {
   readonly topicId: string;
   /** Grows with every rebalance of this consumer; never reused within a process. */
   readonly rebalanceId: number;
-  /** Where reading starts: the committed offset, or what `fromBeginning` says. */
+  /**
+   * Where reading starts: the committed offset, or what `fromBeginning` says. What a member committed in another topic
+   * of this name, one that was deleted, does not count, whether or not any member lived to see the deletion; where the
+   * cluster still has it, reading starts at the first record.
+   */
   readonly startOffset: bigint;
 }
 
@@ -138,7 +142,7 @@ export interface DriverConsumer {
   /**
    * Stores offsets for the group under the current generation. Rejects with `StaleMemberError` if this member's
    * generation is over or it does not hold one of the partitions (nothing was stored), with a retryable error on
-   * connection trouble (unknown).
+   * connection trouble (unknown). They count in the topics that were assigned, not in others made under their names since.
    */
   commit(offsets: readonly PartitionOffset[]): Promise<void>;
   /** Sends a heartbeat now. Rejects like `commit`. */

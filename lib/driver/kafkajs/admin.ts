@@ -114,7 +114,9 @@ export class KafkajsAdmin implements DriverAdmin {
       const { partitions } = await this.existing(topic);
       const wanted = partitions.map(({ partition }) => ({ topic, partition }));
       const offsets = await this.toCoordinator(groupId, OFFSET_FETCH, { groupId, partitions: wanted });
-      return offsets.sort((a, b) => a.partition - b.partition);
+      return offsets
+        .map(({ partition, offset }) => ({ topic, partition, offset }))
+        .sort((a, b) => a.partition - b.partition);
     });
   }
 

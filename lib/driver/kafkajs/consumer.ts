@@ -17,8 +17,7 @@ import { createConsumerFacade, type ConsumerFacade } from './consumer-facade.js'
 import { isFatal, isStale, memberError, text } from './errors.js';
 import { Fetcher, fetcherOptions } from './fetcher.js';
 import { GroupMember, type Generation } from './group-member.js';
-import { NO_TOPIC_ID } from './wire.js';
-import { listOffsets, startOffsets } from './start-offsets.js';
+import { listOffsets, startOffsets, type StartOffset } from './start-offsets.js';
 import { TopicIncarnations } from './topic-incarnations.js';
 import { Topology } from './topology.js';
 import type { CommittedPartition } from './offset-requests.js';
@@ -35,8 +34,8 @@ export class KafkajsConsumer implements DriverConsumer {
   private member: GroupMember | undefined;
   private listener: ConsumerListener | undefined;
   private assignment: readonly AssignedPartition[] = [];
-  /** Names of the partitions that may be committed now: what is held, and what is being revoked. */
-  private committable: ReadonlySet<string> = new Set();
+  /** Partitions that may be committed now, by name with the id of their topic: what is held or is being revoked. */
+  private committable: ReadonlyMap<string, string> = new Map();
   /** Assigned by the leader, but not (yet) known to exist. */
   private pending: readonly TopicPartition[] = [];
   private readonly incarnations: TopicIncarnations;
@@ -185,7 +184,13 @@ export class KafkajsConsumer implements DriverConsumer {
       throw new StaleMemberError(
         `${partitionName(foreign)} is not held by this member: nothing was committed`,
       );
-    await member.commit(offsets);
+    await member.commit(
+      offsets.map((position) => ({
+        ...position,
+        metadata:
+          position.metadata || this.incarnations.mark(this.committable.get(partitionName(position)) ?? ''),
+      })),
+    );
     this.native.emit('consumer.commit_offsets', { ...this.membership, offsets: offsets.length });
   }
 
@@ -239,21 +244,20 @@ export class KafkajsConsumer implements DriverConsumer {
     if (!generation.partitions.every((partition) => this.topology.has(partition))) {
       await this.topology.refresh().catch(() => undefined);
     }
-    const known = generation.partitions.filter((partition) => this.topology.has(partition));
-    this.pending = generation.partitions.filter((partition) => !this.topology.has(partition));
-    this.incarnations.noticeRenewed();
-    const offsets = await this.findStartOffsets(known, ended);
+    const offsets = await this.findStartOffsets(generation.partitions, ended);
     if (!offsets) return;
+    const found = new Set(offsets.map(partitionName));
+    this.pending = generation.partitions.filter((partition) => !found.has(partitionName(partition)));
     this.rebalanceId++;
-    this.assignment = offsets.map(({ topic, partition, offset }) => ({
+    this.assignment = offsets.map(({ topic, partition, topicId, offset }) => ({
       topic,
       partition,
-      topicId: this.topology.topic(topic)?.topicId ?? NO_TOPIC_ID,
+      topicId,
       rebalanceId: this.rebalanceId,
       startOffset: offset,
     }));
     for (const { topic, topicId } of this.assignment) this.incarnations.remember(topic, topicId);
-    this.committable = new Set(this.assignment.map(partitionName));
+    this.committable = topicIds(this.assignment);
     const { groupId, memberId, leaderId, isLeader, protocol, duration } = generation;
     const memberAssignment: Record<string, number[]> = Object.create(null);
     for (const { topic, partition } of this.assignment) (memberAssignment[topic] ??= []).push(partition);
@@ -270,26 +274,28 @@ export class KafkajsConsumer implements DriverConsumer {
     this.listener?.onStatus('connected');
   }
 
-  /** Goes on trying until the generation is over; `undefined` then. */
+  /** Of those that exist. Goes on trying until the generation is over; `undefined` then. */
   private async findStartOffsets(
     partitions: readonly TopicPartition[],
     ended: Promise<unknown>,
-  ): Promise<PartitionOffset[] | undefined> {
+  ): Promise<StartOffset[] | undefined> {
     const over = new AbortController();
     void ended.then(() => over.abort());
     const deadline = this.rebalanceId === 0 ? this.clock.monotonic() + START_PATIENCE : Infinity;
     for (;;) {
       try {
-        return await startOffsets(this.connections, this.topology, {
+        const offsets = await startOffsets(this.connections, this.topology, {
           groupId: this.options.groupId,
-          partitions,
+          partitions: partitions.filter((partition) => this.topology.has(partition)),
           fromBeginning: (partition) => this.options.fromBeginning || !this.incarnations.isInitial(partition),
-          ignoreCommitted: (partition) => this.incarnations.isRenewed(partition.topic),
+          counts: (committed) => this.incarnations.counts(committed),
           readCommitted: !this.options.readUncommitted,
-        }).then(async (offsets) => {
-          await this.replaceStaleCommits(offsets);
-          return offsets;
         });
+        // Made anew in between: these are the offsets of two topics. Or one that was gone is back.
+        if (offsets.some(({ topic, topicId }) => this.incarnations.isAnother(topic, topicId))) continue;
+        if (offsets.length < partitions.filter((partition) => this.topology.has(partition)).length) continue;
+        await this.replaceOutdated(offsets);
+        return offsets;
       } catch (error) {
         if (isFatal(error) || isStale(error) || this.clock.monotonic() > deadline) throw error;
         this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
@@ -301,10 +307,21 @@ export class KafkajsConsumer implements DriverConsumer {
   }
 
   /** What is committed for a topic made anew counts in the old one; whoever reads it next must not start there. */
-  private async replaceStaleCommits(offsets: readonly PartitionOffset[]): Promise<void> {
-    const replaced = offsets.filter(({ topic }) => this.incarnations.isRenewed(topic));
-    if (replaced.length > 0) await this.member?.commit(replaced);
-    this.incarnations.settleRenewed();
+  private async replaceOutdated(offsets: readonly StartOffset[]): Promise<void> {
+    const replaced = offsets.filter(({ outdated }) => outdated !== undefined);
+    await this.member?.commit(
+      replaced.map(({ topic, partition, offset, topicId }) => ({
+        ...{ topic, partition, offset, metadata: this.incarnations.mark(topicId) },
+      })),
+    );
+    for (const { topic, partition, offset, outdated = -1n } of replaced) {
+      if (outdated < 0n) continue;
+      this.log.warn(
+        `"${topic}" was deleted and made anew: group "${this.options.groupId}" reads ` +
+          `${partitionName({ topic, partition })} from its first record at ${offset}, not from ${outdated}, which was ` +
+          'committed before',
+      );
+    }
   }
 
   private async revoked(reason: RevocationReason): Promise<void> {
@@ -312,7 +329,7 @@ export class KafkajsConsumer implements DriverConsumer {
     const { assignment, listener } = this;
     this.assignment = [];
     this.pending = [];
-    this.committable = new Set();
+    this.committable = new Map();
     if (!listener || assignment.length === 0) return;
     const isGone = ({ topic, topicId }: AssignedPartition) => this.incarnations.isAnother(topic, topicId);
     const gone = reason === 'lost' ? assignment : assignment.filter(isGone);
@@ -322,7 +339,7 @@ export class KafkajsConsumer implements DriverConsumer {
       [ours, 'revoked'],
     ] as const) {
       if (partitions.length === 0) continue;
-      if (why === 'revoked') this.committable = new Set(partitions.map(partitionName));
+      if (why === 'revoked') this.committable = topicIds(partitions);
       try {
         await listener.onRevoked(partitions, why);
       } catch (error) {
@@ -331,7 +348,7 @@ export class KafkajsConsumer implements DriverConsumer {
         );
       }
     }
-    this.committable = new Set();
+    this.committable = new Map();
   }
 
   /** Decides whether newer metadata calls for another assignment. */
@@ -361,4 +378,8 @@ export class KafkajsConsumer implements DriverConsumer {
       this.listener?.onStatus('crashed', `${partitionName(partition)}: ${problem}`);
     }
   }
+}
+
+function topicIds(partitions: readonly AssignedPartition[]): ReadonlyMap<string, string> {
+  return new Map(partitions.map((partition) => [partitionName(partition), partition.topicId]));
 }

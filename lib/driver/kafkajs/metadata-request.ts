@@ -23,6 +23,7 @@ export interface TopicMetadata {
 export interface ClusterMetadata {
   readonly nodes: readonly NodeAddress[];
   readonly controllerId: number;
+  readonly clusterId: string | undefined;
   readonly topics: ReadonlyMap<string, TopicMetadata>;
 }
 
@@ -57,7 +58,7 @@ export const METADATA = defineRequest<{ topics: readonly string[] | null; create
         tags();
         return node;
       });
-      string(); // cluster_id
+      const clusterId = string() ?? undefined;
       const controllerId = reader.int32();
       const topics = new Map<string, TopicMetadata>();
       list(() => {
@@ -81,7 +82,7 @@ export const METADATA = defineRequest<{ topics: readonly string[] | null; create
         partitions.sort((a, b) => a.partition - b.partition);
         topics.set(topic, { topic, topicId, errorCode, isInternal, partitions });
       });
-      return { nodes, controllerId, topics };
+      return { nodes, controllerId, clusterId, topics };
     },
   },
 );

@@ -4,6 +4,7 @@ import { check } from './protocol-error.js';
 import { defineRequest } from './request.js';
 
 export interface CommittedPartition extends PartitionOffset {
+  /** At most 4096 bytes, unless the broker is set up otherwise. It keeps none as the empty string. */
   readonly metadata?: string | null | undefined;
 }
 
@@ -45,7 +46,7 @@ export const OFFSET_COMMIT = defineRequest<
 /** Committed offsets; -1n where there is none. */
 export const OFFSET_FETCH = defineRequest<
   { groupId: string; partitions: readonly TopicPartition[] },
-  PartitionOffset[]
+  CommittedPartition[]
 >({
   name: 'OffsetFetch',
   apiKey: 9,
@@ -63,9 +64,9 @@ export const OFFSET_FETCH = defineRequest<
         const partition = reader.int32();
         const offset = reader.int64();
         if (version >= 5) reader.int32(); // committed_leader_epoch
-        reader.string(); // metadata
+        const metadata = reader.string();
         check(reader.int16(), `OffsetFetch of ${topic}[${partition}]`);
-        return { topic, partition, offset };
+        return { topic, partition, offset, metadata };
       });
     });
     if (version >= 2) check(reader.int16(), 'OffsetFetch');

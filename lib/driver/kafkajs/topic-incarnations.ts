@@ -1,12 +1,14 @@
 import { partitionName, type TopicPartition } from '../../messages/record.js';
+import { commitMark, commitOrigin } from './commit-mark.js';
+import type { CommittedPartition } from './offset-requests.js';
 import type { Topology } from './topology.js';
+import { NO_TOPIC_ID } from './wire.js';
 
-/** Remembers which topics and partitions are the ones that a consumer has known, and which only bear their names. */
+/** Tells topics and partitions that a consumer, or its group, has known from others that only bear their names. */
 export class TopicIncarnations {
   /** Ids as of the last assignment. */
   private readonly ids = new Map<string, string>();
   private readonly initial = new Set<string>();
-  private readonly renewed = new Set<string>();
 
   constructor(private readonly topology: Topology) {}
 
@@ -28,22 +30,26 @@ export class TopicIncarnations {
     return (this.topology.topic(topic)?.topicId ?? topicId) !== topicId;
   }
 
-  /** Before an assignment: notes topics made anew since the last. What is committed for them belongs to the old ones. */
-  noticeRenewed(): void {
-    for (const [topic, topicId] of this.ids) if (this.isAnother(topic, topicId)) this.renewed.add(topic);
-  }
-
-  isRenewed(topic: string): boolean {
-    return this.renewed.has(topic);
-  }
-
-  /** After the offsets of renewed topics were replaced. */
-  settleRenewed(): void {
-    this.renewed.clear();
-  }
-
   remember(topic: string, topicId: string): void {
     this.ids.set(topic, topicId);
+  }
+
+  /** For the metadata of what is committed in the topic of that id. */
+  mark(topicId: string): string | undefined {
+    return commitMark({ clusterId: this.topology.clusterId, topicId });
+  }
+
+  /**
+   * Whether what the group has committed, be it nothing, was committed in the topic that bears the name now. What has no
+   * mark of this cluster is taken for that, unless this consumer has known another topic of the name.
+   */
+  counts({ topic, metadata }: CommittedPartition): boolean {
+    const topicId = this.topology.topic(topic)?.topicId ?? NO_TOPIC_ID;
+    const origin = commitOrigin(metadata);
+    if (topicId !== NO_TOPIC_ID && origin && origin.clusterId === this.topology.clusterId) {
+      return origin.topicId === topicId;
+    }
+    return !this.isAnother(topic, this.ids.get(topic) ?? topicId);
   }
 
   private fullName(partition: TopicPartition): string {

@@ -12,7 +12,12 @@ const SHORTEST_INTERVAL = 250;
 const MISSING_ATTEMPTS = 5;
 const MISSING_WAIT = 200;
 
-const NOTHING: ClusterMetadata = { nodes: [], controllerId: -1, topics: new Map() };
+const NOTHING: ClusterMetadata = {
+  nodes: [],
+  controllerId: -1,
+  clusterId: undefined,
+  topics: new Map(),
+};
 
 /** What a consumer knows of its topics, refreshed by age and on demand. */
 export class Topology {
@@ -75,6 +80,10 @@ export class Topology {
       this.soonTimer = undefined;
       this.refreshInBackground();
     }, wait);
+  }
+
+  get clusterId(): string | undefined {
+    return this.metadata.clusterId;
   }
 
   /** Names, and what the patterns match now. */

@@ -54,6 +54,26 @@ export function topicContract(test: DeclareTest<DriverKit>): void {
     });
   }
 
+  test('a topic made anew while nobody was there is read from its first record', async (kit) => {
+    const topic = await kit.topic(2);
+    const groupId = kit.name();
+    for (const partition of [0, 1]) await kit.produce(topic, numbered('old', 5), partition);
+    const first = await kit.started({ topics: [topic], groupId });
+    await eventually('the old records', () => first.records.length === 10);
+    await first.driver.commit([0, 1].map((partition) => ({ topic, partition, offset: 3n })));
+    await first.stop();
+    await kit.admin.deleteTopics([topic]);
+    await kit.admin.createTopics([{ topic, partitions: 2 }]);
+    for (const partition of [0, 1]) await kit.produce(topic, numbered('new', 5), partition);
+    const second = await kit.started({ topics: [topic], groupId });
+    await eventually('the new records', () => second.records.length >= 10);
+    for (const { topicId, startOffset } of second.assignments[0]!) {
+      assert.notEqual(topicId, first.assignments[0]![0]!.topicId);
+      assert.equal(startOffset, 0n);
+    }
+    for (const partition of [0, 1]) assert.deepEqual(second.values({ topic, partition }), numbered('new', 5));
+  });
+
   test('patterns match topics that exist and, later, topics that come', async (kit) => {
     const prefix = kit.name();
     const present = await kit.topic(1, `${prefix}-present`);
