@@ -1,5 +1,5 @@
 import { KafkaTransportError } from '../../errors/kafka-transport.error.js';
-import { BrokerUnreachableError, StaleMemberError } from '../../errors/errors.js';
+import { BrokerUnreachableError, StaleMemberError, TopicMissingError } from '../../errors/errors.js';
 import { ProtocolError, protocolType } from './protocol-error.js';
 
 /** The broker's answers which say that a member's generation is over. */
@@ -65,6 +65,20 @@ export function memberError(error: unknown, what: string): KafkaTransportError {
     cause: error,
     retryable: error instanceof ProtocolError ? error.retryable : true,
   });
+}
+
+/** As `memberError`, with what only a commit can be refused for. */
+export function commitError(error: unknown): KafkaTransportError {
+  const type = protocolType(error);
+  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
+    return new TopicMissingError(`Offsets can't be committed: ${text(error)}`, { cause: error });
+  }
+  if (type === 'REBALANCE_IN_PROGRESS') {
+    return new StaleMemberError('An offset commit was refused: the group is being rebalanced', {
+      cause: error,
+    });
+  }
+  return memberError(error, 'An offset commit');
 }
 
 export function text(error: unknown): string {

@@ -2,8 +2,7 @@
  * Membership in a consumer group by the classic protocol. Heartbeats run on a timer of their own, whatever fetching
  * and handlers do; what we hold is given up, awaited, before we rejoin; every failure ends in another join.
  */
-import type { KafkaTransportError } from '../../errors/kafka-transport.error.js';
-import { BrokerUnreachableError, StaleMemberError, TopicMissingError } from '../../errors/errors.js';
+import { BrokerUnreachableError, StaleMemberError } from '../../errors/errors.js';
 import { partitionName, type TopicPartition } from '../../messages/record.js';
 import { sleep, type Clock, type Timer } from '../../runtime/clock.js';
 import { deferred, type Deferred } from '../../runtime/deferred.js';
@@ -12,7 +11,7 @@ import type { ConsumerStatus, GroupMembership, RevocationReason } from '../drive
 import { decodeAssignment, subscribedTopics, type ProtocolAssigner } from './assigner.js';
 import type { Connections } from './connections.js';
 import { Coordinator, hasMoved } from './coordinator.js';
-import { isFatal, isStale, memberError, text } from './errors.js';
+import { commitError, isFatal, isStale, memberError, text } from './errors.js';
 import { HEARTBEAT, JOIN_GROUP, SYNC_GROUP, type Joined } from './group-requests.js';
 import { changeState, type MemberState } from './member-state.js';
 import { OFFSET_COMMIT, type CommittedPartition } from './offset-requests.js';
@@ -69,6 +68,8 @@ export class GroupMember {
   private generation: Generation | undefined;
   private ended: Deferred<RevocationReason> | undefined;
   private readonly coordinator: Coordinator;
+  /** Rejects once the coordinator was told, in the middle of a join, that we leave. */
+  private readonly gone = deferred<never>();
   private heartbeatTimer: Timer | undefined;
   /** The generation whose heartbeat is under way: one that hangs must not keep its successors from theirs. */
   private beating: Generation | undefined;
@@ -88,6 +89,7 @@ export class GroupMember {
     private readonly log: Log,
   ) {
     this.coordinator = new Coordinator(connections, options.groupId, clock, log);
+    this.gone.promise.catch(() => undefined);
   }
 
   /** Resolves after the first assignment; rejects if the first join can't succeed. */
@@ -102,8 +104,11 @@ export class GroupMember {
     this.leaving = true;
     this.abort.abort();
     this.ended?.resolve('revoked');
-    // A join can wait for other members as long as the rebalance timeout; leaving makes the broker answer it.
-    if (this.state === 'joining' || this.state === 'syncing') await this.sendLeave('control');
+    // A join can wait for other members as long as the rebalance timeout, and so can a sync.
+    if ((this.state === 'joining' || this.state === 'syncing') && this.memberId) {
+      await this.sendLeave('control');
+      this.gone.reject(new BrokerUnreachableError('The consumer left its group'));
+    }
     await this.loop;
     await this.sendLeave('coordinator');
   }
@@ -237,11 +242,15 @@ export class GroupMember {
       protocols: assigners.map((assigner) => ({ name: assigner.name, metadata: assigner.metadata(topics) })),
     };
     this.throwIfLeaving();
-    let joined = await this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId });
+    let joined = await this.unlessGone(
+      this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId }),
+    );
     if (joined.memberIdRequired) {
       this.memberId = joined.memberId;
       this.throwIfLeaving();
-      joined = await this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId });
+      joined = await this.unlessGone(
+        this.coordinator.send(JOIN_GROUP, { ...input, memberId: this.memberId }),
+      );
     }
     this.memberId = joined.memberId;
     this.lastHeartbeat = this.clock.monotonic();
@@ -254,13 +263,8 @@ export class GroupMember {
     const assignments = isLeader ? await this.assign(assigner, joined, groupTopics, topics) : [];
     const { generationId, memberId, leaderId } = joined;
     const sentAt = this.clock.monotonic();
-    const bytes = await this.coordinator.send(SYNC_GROUP, {
-      groupId,
-      generationId,
-      memberId,
-      assignments,
-      timeout: rebalanceTimeout,
-    });
+    const sync = { groupId, generationId, memberId, assignments, timeout: rebalanceTimeout };
+    const bytes = await this.unlessGone(this.coordinator.send(SYNC_GROUP, sync));
     this.throwIfLeaving();
     this.lastHeartbeat = sentAt;
     const partitions = decodeAssignment(bytes).filter(({ topic }) => topics.includes(topic));
@@ -380,20 +384,12 @@ export class GroupMember {
     if (memberId) await this.coordinator.leave(memberId, purpose);
   }
 
+  /** A broker need not answer the sync of a member that left meanwhile. */
+  private unlessGone<T>(answer: Promise<T>): Promise<T> {
+    return Promise.race([answer, this.gone.promise]);
+  }
+
   private throwIfLeaving(): void {
     if (this.leaving) throw new BrokerUnreachableError('The consumer is being stopped');
   }
-}
-
-function commitError(error: unknown): KafkaTransportError {
-  const type = protocolType(error);
-  if (type === 'UNKNOWN_TOPIC_OR_PARTITION') {
-    return new TopicMissingError(`Offsets can't be committed: ${text(error)}`, { cause: error });
-  }
-  if (type === 'REBALANCE_IN_PROGRESS') {
-    return new StaleMemberError('An offset commit was refused: the group is being rebalanced', {
-      cause: error,
-    });
-  }
-  return memberError(error, 'An offset commit');
 }

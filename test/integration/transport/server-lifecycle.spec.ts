@@ -97,7 +97,7 @@ it('refuses to listen twice, and goes on listening', async () => {
   expect(server.unwrap()).toHaveLength(3);
 });
 
-it.each([0, 5, 30, 100, 250])(
+it.each([0, 5, 10, 12, 15, 20, 25, 30, 40, 85, 100, 250])(
   'ends a start when it is closed %i ms into it, and leaves nothing',
   async (delay) => {
     const { server, members, seen, emit } = await createServer();
