@@ -7,6 +7,7 @@ import {
 } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
 import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
+import { isRedriveHeader } from '../messages/redrive-headers.js';
 import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
@@ -75,8 +76,8 @@ export class DurableExecution {
       );
     }
     const { key, value, headers, partition } = encodeMessage(message);
-    // Headers that are passed on from the handler's own message must not make two records one.
-    const own = headers.filter(([name]) => name !== MESSAGE_ID_HEADER);
+    // Headers that are passed on from the handler's own message must not make two records one, nor say whom it is for.
+    const own = headers.filter((header) => header[0] !== MESSAGE_ID_HEADER && !isRedriveHeader(header));
     outbox.push({ id: this.clock.uuid(), topic, partition: partition ?? null, key, value, headers: own });
   }
 

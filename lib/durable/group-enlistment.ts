@@ -304,8 +304,8 @@ export class GroupEnlistment implements GroupResource {
         if (handler.key) return keyByFunction(record, handler, parserOf(delivery.handler));
         return redrivenKey(record, topicId, over) ?? recordKey(record, topicId, this.core.keyHeader);
       },
-      isForOther: ({ headers }) => {
-        const redrive = redriveOf(headers);
+      isForOther: (record) => {
+        const redrive = redriveOf(record);
         return redrive !== undefined && (redrive.group !== host.groupId || redrive.handler !== handler.id);
       },
     };

@@ -105,7 +105,7 @@ export class Redriver {
       const recordOf = (dead: DeadExecution): OutboxRecord | undefined => {
         const { group, handler } = dead.scope;
         if (!names.has(handler) || !this.outlet.consumes(group, dead.topic)) return void left.notConsumed++;
-        const count = (redriveOf(dead.headers)?.count ?? 0) + 1;
+        const count = (redriveOf(dead)?.count ?? 0) + 1;
         if (count > maxRedrives) return void left.tooOften++;
         return outboxRecord(clock.uuid(), dead, count);
       };
@@ -130,14 +130,20 @@ export class Redriver {
 function outboxRecord(id: string, dead: DeadExecution, count: number): OutboxRecord {
   const { topic, partition, recordKey, value, scope, key } = dead;
   const position = positionOf(key);
-  const headers = redriveHeaders(dead.headers, { ...scope, count, offset: position?.offset });
+  const headers = redriveHeaders(dead, { ...scope, count, offset: position?.offset });
   return { id, topic, partition, key: recordKey, value, headers };
 }
 
 function publish({ scope, topic, partition, offset }: DeadExecution, { headers }: OutboxRecord): void {
   const { redriven } = operatorEvents;
   if (!redriven.hasSubscribers) return;
-  redriven.publish({ ...scope, topic, partition, offset, redrives: redriveOf(headers)?.count ?? 0 });
+  redriven.publish({
+    ...scope,
+    topic,
+    partition,
+    offset,
+    redrives: redriveOf({ topic, headers })?.count ?? 0,
+  });
 }
 
 function keyForms(key: unknown): Buffer[] {

@@ -76,7 +76,7 @@ export function recordKey(record: KafkaRecord, topicId: string, keyHeader: strin
  * be below `over`, where all has ended: the header may be forged, and must not name a record that is still to run.
  */
 export function redrivenKey(record: KafkaRecord, topicId: string, over: bigint): IdempotencyKey | undefined {
-  const offset = redriveOf(record.headers)?.offset;
+  const offset = redriveOf(record)?.offset;
   if (offset === undefined || offset >= over) return undefined;
   // It has a row like a key that was given: no fence tells whether it ran since it was put back.
   return { kind: 'given', encoded: positionKey(topicId, record.partition, offset).encoded };

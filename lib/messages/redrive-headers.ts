@@ -1,10 +1,11 @@
-import { headerValue, type RecordHeader } from './record.js';
+import { headerValue, type KafkaRecord, type RecordHeader } from './record.js';
 
 const COUNT = 'redrive-count';
 const GROUP = 'redrive-group';
 const HANDLER = 'redrive-handler';
 const OFFSET = 'redrive-offset';
-const NAMES: ReadonlySet<string> = new Set([COUNT, GROUP, HANDLER, OFFSET]);
+const TOPIC = 'redrive-topic';
+const NAMES: ReadonlySet<string> = new Set([COUNT, GROUP, HANDLER, OFFSET, TOPIC]);
 
 /** What a redriven record says about its way back. */
 export interface Redrive {
@@ -17,24 +18,34 @@ export interface Redrive {
   readonly offset: bigint | undefined;
 }
 
+export function isRedriveHeader([name]: RecordHeader): boolean {
+  return NAMES.has(name);
+}
+
 /** The headers of a record that is put back: its own, and what its handler has to know. */
 export function redriveHeaders(
-  headers: readonly RecordHeader[],
+  { topic, headers }: Pick<KafkaRecord, 'topic' | 'headers'>,
   { count, group, handler, offset }: Redrive,
 ): RecordHeader[] {
-  const own = headers.filter(([name]) => !NAMES.has(name));
+  const own = headers.filter((header) => !isRedriveHeader(header));
   const facts: [string, string][] = [
     [COUNT, String(count)],
     [GROUP, group],
     [HANDLER, handler],
+    [TOPIC, topic],
   ];
   if (offset !== undefined) facts.push([OFFSET, String(offset)]);
   return [...own, ...facts.map(([name, value]): RecordHeader => [name, Buffer.from(value)])];
 }
 
-/** `undefined` for a record that was not redriven, or says so in a way that nobody of us does. */
-export function redriveOf(headers: readonly RecordHeader[]): Redrive | undefined {
+/**
+ * `undefined` for a record that was not redriven, or says so in a way that nobody of us does. Only of a record in the topic
+ * that it was put back into: whoever passes headers on, into a dead letter or a record of another topic, passes these on
+ * too, and the handlers there have not dealt with it.
+ */
+export function redriveOf({ topic, headers }: Pick<KafkaRecord, 'topic' | 'headers'>): Redrive | undefined {
   const text = (name: string) => headerValue(headers, name)?.toString('utf8');
+  if (text(TOPIC) !== topic) return undefined;
   const count = text(COUNT);
   const group = text(GROUP);
   const handler = text(HANDLER);

@@ -1,5 +1,5 @@
 import { Controller } from '@nestjs/common';
-import { EventPattern, Payload } from '@nestjs/microservices';
+import { Ctx, EventPattern, Payload, type KafkaContext } from '@nestjs/microservices';
 import { Durable, DurableExecution, DurableLedger, KafkaTerminalException } from '../../../lib/index.js';
 import { DurableWorld, headerText, SERVER_GROUP } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
@@ -92,6 +92,40 @@ describe('DurableLedger.redrive()', () => {
     await world.consumed('t');
     expect(others).toEqual(['bad']);
     expect(await world.effects()).toEqual(['bad']);
+  });
+
+  it('has handlers of other topics run for a record that its headers were passed on to', async () => {
+    const seen: string[] = [];
+
+    @Controller()
+    class Downstream {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @EventPattern('u')
+      async relay(@Payload() id: string, @Ctx() context: unknown) {
+        seen.push(id);
+        const { headers } = (context as KafkaContext).getMessage();
+        await this.durable.emit('w', { value: id, headers });
+      }
+
+      @EventPattern('w')
+      end(@Payload() id: string) {
+        seen.push(`${id} again`);
+      }
+    }
+    world.kafka.produce('t', { value: 'bad' });
+    const ledger = await start([Handlers, Downstream as never]);
+    broken = false;
+    await ledger.redrive();
+    await eventually(() => world.kafka.records('t').length === 2);
+    const { value, headers } = world.kafka.records('t')[1]!;
+    expect(headers.some(([name]) => name === 'redrive-handler')).toBe(true);
+    const passedOn = Object.fromEntries(headers.map(([name, content]) => [name, content!]));
+    world.kafka.produce('u', { value, headers: passedOn });
+    await eventually(() => seen.length === 2);
+    expect(seen).toEqual(['bad', 'bad again']);
+    const [emitted] = world.kafka.records('w');
+    expect(emitted!.headers.map(([name]) => name).filter((name) => name.startsWith('redrive-'))).toEqual([]);
   });
 
   it('is a no-op for what was produced twice', async () => {
