@@ -30,8 +30,8 @@ export class OrdersController {
   }
 
   @EventPattern<string>(topics.placed)
-  count(@Payload('total') total: number) {
-    this.progress.turnover += total;
+  count(@Payload() { id, total }: Order) {
+    this.progress.counted(id, total);
   }
 
   @EventPattern<string>(topics.billed)
