@@ -51,7 +51,7 @@ export class GroupEnlistment implements GroupResource {
   private readonly works = new Map<string, LaneWork>();
   /** Per handler: the same record may have an attempt of each. */
   private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
-  private letter: OutboxRecord | undefined;
+  private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
   private readonly runs = new Map<Attempt, { readonly opened: OpenedRun; readonly execution: Execution }>();
 
   constructor(
@@ -200,14 +200,14 @@ export class GroupEnlistment implements GroupResource {
     delivery.firstFailure = known.firstFailure;
   }
 
-  /** One letter, one id, however often the ledger has to be asked to take it. */
+  /** One letter for each, one id, however often the ledger has to be asked to take it. */
   private letterOf(delivery: Delivery, ending: Ending, { key }: ExecutionClaim): OutboxRecord | undefined {
-    if (!this.letter) {
+    if (!this.letters.has(delivery)) {
       const letter = this.group.host.deadLetter(delivery, ending, describeKey(key));
       const id = this.core.clock.uuid();
-      this.letter = letter && { ...letter, id, partition: letter.partition ?? null };
+      this.letters.set(delivery, letter && { ...letter, id, partition: letter.partition ?? null });
     }
-    return this.letter;
+    return this.letters.get(delivery);
   }
 
   private async answerAs({ lane }: LaneWork, attempt: Attempt, { key }: ExecutionClaim): Promise<void> {
