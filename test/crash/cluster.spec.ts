@@ -68,8 +68,7 @@ describe('On three brokers, in mid-stream', () => {
     connections = new Connections(kafka, undefined, systemClock);
     await connections.connect();
     const options = {
-      // Another leader or coordinator is chosen some seconds after the old one's death.
-      client: { brokers, retry: { initialRetryTime: 100, maxRetryTime: 1_000, retries: 30 } },
+      client: { brokers },
       consumer: { groupId: 'moves', sessionTimeout: 10_000, heartbeatInterval: 500 },
       run: { autoCommitInterval: 50 },
       subscribe: { fromBeginning: true },
