@@ -19,21 +19,41 @@ export const sharedKafkaSettings: Readonly<Record<string, string | number>> = {
   'log.cleaner.dedupe.buffer.size': 8_388_608,
 };
 
-/** The properties of a single node that is broker and controller, on the loopback interface only. */
-export function kafkaProperties(node: {
+export interface NodeProperties {
+  nodeId: number;
   logDir: string;
   brokerPort: number;
-  controllerPort: number;
-}): string {
-  const broker = `PLAINTEXT://127.0.0.1:${node.brokerPort}`;
+  /** All controllers of the cluster, this node among them. */
+  voters: readonly { nodeId: number; port: number }[];
+}
+
+/** The properties of a node that is broker and controller, on the loopback interface only. */
+export function kafkaProperties({ nodeId, logDir, brokerPort, voters }: NodeProperties): string {
+  const broker = `PLAINTEXT://127.0.0.1:${brokerPort}`;
+  const controllerPort = voters.find((voter) => voter.nodeId === nodeId)!.port;
   const settings = {
     ...sharedKafkaSettings,
-    'controller.quorum.voters': `1@127.0.0.1:${node.controllerPort}`,
-    listeners: `${broker},CONTROLLER://127.0.0.1:${node.controllerPort}`,
+    ...(voters.length > 1 ? replicated(voters.length) : {}),
+    'node.id': nodeId,
+    'controller.quorum.voters': voters.map((voter) => `${voter.nodeId}@127.0.0.1:${voter.port}`).join(','),
+    listeners: `${broker},CONTROLLER://127.0.0.1:${controllerPort}`,
     'advertised.listeners': broker,
-    'log.dirs': node.logDir,
+    'log.dirs': logDir,
   };
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
+}
+
+/** Whatever a node holds, another one holds too; what is acknowledged by `acks: all` outlives the loss of one of them. */
+function replicated(nodes: number): Readonly<Record<string, string | number>> {
+  return {
+    'offsets.topic.replication.factor': nodes,
+    'transaction.state.log.replication.factor': nodes,
+    'share.coordinator.state.topic.replication.factor': nodes,
+    'default.replication.factor': nodes,
+    'min.insync.replicas': 2,
+    // How long a follower that died keeps `acks: all` waiting.
+    'replica.lag.time.max.ms': 3000,
+  };
 }

@@ -1,4 +1,6 @@
 import type * as GuardModule from '../../../sample/servers/guard.js';
+import type * as ClusterModule from '../../../sample/servers/kafka-cluster.js';
+import type { KafkaCluster } from '../../../sample/servers/kafka-cluster.js';
 import type * as ServersModule from '../../../sample/servers/index.js';
 import type { ServerName, Servers } from '../../../sample/servers/index.js';
 import { CrashWorld, type WorldOptions } from './crash-world.js';
@@ -11,7 +13,7 @@ async function compiled<Exports>(file: string): Promise<Exports> {
 /** Where the scenarios of a spec file take place: what they start ends with them, however they end. */
 export class Setting {
   private readonly worlds: Promise<CrashWorld>[] = [];
-  private readonly servers: Promise<Servers>[] = [];
+  private readonly servers: Promise<Pick<Servers, 'stop'>>[] = [];
   private readonly brokers = variable('KAFKA_BROKERS').split(',');
   readonly databaseUrl = variable('DATABASE_URL');
 
@@ -39,6 +41,14 @@ export class Setting {
     const servers = startServers({ need });
     this.servers.push(servers);
     return servers;
+  }
+
+  /** Three brokers, each of which may be stopped and killed. */
+  async ownCluster(): Promise<KafkaCluster> {
+    const { startKafkaCluster } = await compiled<typeof ClusterModule>('kafka-cluster.js');
+    const cluster = startKafkaCluster(3);
+    this.servers.push(cluster);
+    return cluster;
   }
 
   async close(): Promise<void> {
