@@ -11,6 +11,7 @@ import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
+import type { KafkaRecord } from '../messages/record.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
@@ -34,6 +35,7 @@ import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
+import { scanTopic } from './topic-scan.js';
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -145,6 +147,14 @@ export class ServerKafka
   /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
   get seat(): ServerSeat | undefined {
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
+  }
+
+  /**
+   * The records that a topic of its cluster holds as of now, see `scanTopic`. For modules that go through topics.
+   * @throws WrongCallOrderError unless it listens.
+   */
+  readTopic(topic: string, signal: AbortSignal): AsyncGenerator<readonly KafkaRecord[]> {
+    return scanTopic(this.connected().driver, topic, this.resolved.clock, signal);
   }
 
   /** Whether it has a handler for the topic, in that group. */
