@@ -175,7 +175,7 @@ export class GroupEnlistment implements GroupResource {
         outbox: outbox ?? null,
       });
     } catch (error) {
-      if (error instanceof FencedError) fences.forget(fence);
+      if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
