@@ -26,6 +26,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { LagReporter } from './lag-reporter.js';
+import { noteLocalServer } from './local-servers.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
@@ -55,6 +56,8 @@ interface Life {
   starting: Promise<void>;
   connection?: Connection;
   closing?: Promise<void>;
+  /** What is to be undone at its end besides. */
+  forget?: () => void;
 }
 
 /**
@@ -189,6 +192,7 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
       expectOpen(life);
     }
+    life.forget = noteLocalServer(resolved, records);
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
     life.connection.lag.start();
@@ -199,7 +203,9 @@ export class ServerKafka
     return (life.closing ??= this.release(life));
   }
 
-  private async release({ connection, starting }: Life): Promise<void> {
+  private async release(life: Life): Promise<void> {
+    const { connection, starting } = life;
+    life.forget?.();
     if (connection) {
       const { records, replies, producer, lag } = connection;
       const settled = [await settle(lag.stop()), await settle(records.stop())];

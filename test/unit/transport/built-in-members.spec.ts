@@ -17,6 +17,7 @@ const plumbing = {
   server: [
     ...['createClient', 'bindEvents', 'registerConsumerEventListeners', 'registerProducerEventListeners'],
     ...['getMessageHandler', 'handleMessage', 'getPublisher', 'sendMessage', 'isPatternMatch'],
+    'combineStreamsAndThrowIfRetriable',
     ...['assignCorrelationIdHeader', 'assignErrorHeader', 'assignIsDisposedHeader', 'assignReplyPartition'],
   ],
   client: [
