@@ -5,7 +5,7 @@ import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
 import type { Servers } from '../../sample/servers/index.js';
-import { ClientKafkaProxy, kafkaServer } from '../../lib/index.js';
+import { ClientKafkaProxy, ServerKafka } from '../../lib/index.js';
 import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { deferred } from '../../lib/runtime/deferred.js';
@@ -24,6 +24,7 @@ describe('The transport by itself, while its only broker is away', () => {
   let setting: Setting;
   let servers: Servers;
   let app: INestMicroservice;
+  let server: ServerKafka;
   let client: ClientKafkaProxy;
   const release = deferred();
   let asked = 0;
@@ -56,15 +57,13 @@ describe('The transport by itself, while its only broker is away', () => {
       client: { brokers: servers.brokers, retry: { initialRetryTime: 100, maxRetryTime: 1_000 } },
     };
     const consumer = { groupId: 'outage', sessionTimeout: SESSION, heartbeatInterval: 500 };
-    app = await NestFactory.createMicroservice(App, {
-      ...kafkaServer({
-        ...connection,
-        consumer,
-        run: { autoCommitInterval: 50 },
-        subscribe: { fromBeginning: true },
-      }),
-      logger: false,
+    server = new ServerKafka({
+      ...connection,
+      consumer,
+      run: { autoCommitInterval: 50 },
+      subscribe: { fromBeginning: true },
     });
+    app = await NestFactory.createMicroservice(App, { strategy: server, logger: false });
     await app.listen();
     client = new ClientKafkaProxy({ ...connection, consumer, requestTimeout: 120_000 });
     client.subscribeToResponseOf('ask');
@@ -105,6 +104,7 @@ describe('The transport by itself, while its only broker is away', () => {
     event.catch(() => undefined);
     await sleep(OUTAGE);
     expect(isAnswered).toBe(false);
+    expect(server.gate).toBe('closed');
     await servers.kafka.start();
     // Nothing was acknowledged, so nothing may have been committed; later it is, with the replies.
     expect(await Promise.all(replies)).toEqual(replies.map((_, n) => `re: ${n}`));
@@ -116,5 +116,6 @@ describe('The transport by itself, while its only broker is away', () => {
     }, 60_000);
     expect(await firstValueFrom(client.send('ask', 'more'))).toBe('re: more');
     expect(client.pendingRequests).toBe(0);
+    expect(server.gate).toBe('open');
   });
 });
