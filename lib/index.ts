@@ -38,4 +38,4 @@ export { kafkaServer } from './transport/kafka-server.js';
 export { KafkaTerminalException } from './transport/kafka-terminal.exception.js';
 export type { KafkaTransportOptions } from './transport/kafka-transport.options.js';
 export { ReplyPartitionAssigner } from './transport/reply-partition-assigner.js';
-export { ServerKafka } from './transport/server-kafka.js';
+export { ServerKafka, type GateState } from './transport/server-kafka.js';

@@ -7,6 +7,7 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
@@ -37,6 +38,8 @@ import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
 import { scanTopic } from './topic-scan.js';
+
+export type { GateState };
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -147,6 +150,14 @@ export class ServerKafka
     return this.life?.connection?.producer;
   }
 
+  /**
+   * Whether work is held because Postgres or the broker is away: `closed` until it answers again, then `trial` while one
+   * record is tried. Nothing is held while the server does not listen.
+   */
+  get gate(): GateState {
+    return this.life?.connection?.records.gate ?? 'open';
+  }
+
   /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
   get seat(): ServerSeat | undefined {
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
@@ -227,7 +238,9 @@ export class ServerKafka
       topics: this.registry.patterns,
       fromBeginning: resolved.fromBeginning,
     });
-    const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
+    const replies = new ReplyPublisher(producer, resolved.clock, this.logger, (error) =>
+      records.suspectBroker(error),
+    );
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);
