@@ -1,7 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
 import { OptionError } from '../../../sample/command-line.js';
 import { Dice } from '../../torture/dice.js';
-import { defaultFaults } from '../../torture/faults/catalogue.js';
+import { defaultFaults, describeFaults } from '../../torture/faults/catalogue.js';
 import { planFaults } from '../../torture/faults/plan.js';
 import { parseOptions } from '../../torture/options.js';
 
@@ -34,6 +35,24 @@ describe('Options of npm run torture', () => {
   ])('refuse %s by name', (arg, told) => {
     expect(() => parse(arg)).toThrow(OptionError);
     expect(() => parse(arg)).toThrow(told);
+  });
+});
+
+describe('The catalogue of faults', () => {
+  it('is the table in the README of the tests', async () => {
+    const text = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+    const [, table = ''] = text.split('| fault ');
+    const rows = [...table.matchAll(/^\| `(.+?)` +\| (.+?) +\|$/gm)].map(
+      ([, name, about]) => `${name} ${about}`,
+    );
+    const lines = describeFaults().trim().split('\n');
+    expect(rows).toEqual(lines.map((line) => line.replace(/ +/, ' ')));
+  });
+
+  it('has faults for clusters only where there is one', () => {
+    expect(defaultFaults(true)).toContain('leader-kill');
+    expect(defaultFaults(false)).not.toContain('leader-kill');
+    expect(() => parse('--faults=leader')).toThrow('leader-kill needs --cluster');
   });
 });
 
