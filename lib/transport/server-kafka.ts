@@ -7,10 +7,12 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
+import type { KafkaRecord } from '../messages/record.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
@@ -35,6 +37,9 @@ import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
+import { scanTopic } from './topic-scan.js';
+
+export type { GateState };
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -145,9 +150,25 @@ export class ServerKafka
     return this.life?.connection?.producer;
   }
 
+  /**
+   * Whether work is held because Postgres or the broker is away: `closed` until it answers again, then `trial` while one
+   * record is tried. Nothing is held while the server does not listen.
+   */
+  get gate(): GateState {
+    return this.life?.connection?.records.gate ?? 'open';
+  }
+
   /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
   get seat(): ServerSeat | undefined {
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
+  }
+
+  /**
+   * The records that a topic of its cluster holds as of now, see `scanTopic`. For modules that go through topics.
+   * @throws WrongCallOrderError unless it listens.
+   */
+  readTopic(topic: string, signal: AbortSignal): AsyncGenerator<readonly KafkaRecord[]> {
+    return scanTopic(this.connected().driver, topic, this.resolved.clock, signal);
   }
 
   /** Whether it has a handler for the topic, in that group. */
@@ -217,7 +238,9 @@ export class ServerKafka
       topics: this.registry.patterns,
       fromBeginning: resolved.fromBeginning,
     });
-    const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
+    const replies = new ReplyPublisher(producer, resolved.clock, this.logger, (error) =>
+      records.suspectBroker(error),
+    );
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);

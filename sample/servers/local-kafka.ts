@@ -5,20 +5,18 @@ import { freePort } from './free-port.js';
 import type { Guard } from './guard.js';
 import { findJava, type Java } from './java.js';
 import { downloadLacks, ensureSharedClasses, kafkaDistribution, kafkaVersion } from './kafka-distribution.js';
-import { startKafkaNode, uuid, type KafkaNode, type NodeHost } from './kafka-node.js';
+import { KafkaNode, type KafkaNodeOptions, kafkaUuid } from './kafka-node.js';
 import { onFreePort } from './on-free-port.js';
 import type { Log, Way } from './server.js';
 
-/** Kafka on a JVM of this machine. */
-export function localKafka({
-  guard,
-  folder,
-  log,
-}: {
+/** Kafka on JVMs of this machine: one node, or a cluster of several. */
+export function localKafka(options: {
   guard: Guard;
   folder: DataFolder;
   log: Log;
+  nodes: number;
 }): Way<string[]> {
+  const { guard, folder, log } = options;
   const java = once(findJava);
   return {
     origin: 'local',
@@ -31,37 +29,61 @@ export function localKafka({
       const jvm = (await java()) as Java;
       const distribution = await kafkaDistribution(jvm, guard, log);
       const own = join(await folder.path(), 'kafka');
+      const base = { jvm, distribution, guard };
       await ensureSharedClasses(distribution, log, async (option) => {
         const training = `${own}-training`;
-        const node = await startNode({ jvm, jvmOptions: [option], distribution, folder: training, guard });
-        await node.control.stop('fast');
+        const [node] = await startNodes({ ...base, jvmOptions: [option] }, [training]);
+        await node!.stop();
         await rm(training, { recursive: true, force: true });
       });
       log(`Kafka ${kafkaVersion}: starting…`);
       const began = performance.now();
       const jvmOptions = [`-XX:SharedArchiveFile=${distribution.sharedClasses}`];
-      const { address, control } = await startNode({ jvm, jvmOptions, distribution, folder: own, guard });
-      log(`Kafka ready at ${address} in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+      const folders =
+        options.nodes === 1
+          ? [own]
+          : Array.from({ length: options.nodes }, (_, index) => `${own}-${index + 1}`);
+      const nodes = await startNodes({ ...base, jvmOptions }, folders);
+      const address = nodes.map((node) => node.address);
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      log(`Kafka ready at ${address.join(', ')} in ${seconds} s`);
+      const all = async (what: (node: KafkaNode) => Promise<void>) =>
+        void (await Promise.all(nodes.map(what)));
       return {
         origin: 'local',
-        address: [address],
-        control,
-        end: (keep) => (keep ? control.stop('fast') : Promise.resolve()),
+        address,
+        control: { stop: (how) => all((node) => node.stop(how)), start: () => all((node) => node.start()) },
+        ...(nodes.length > 1 ? { nodes } : {}),
+        // In an orderly end the last nodes of a cluster would wait for a majority that is gone; killed ones lose nothing.
+        end: (keep) =>
+          keep ? all((node) => node.stop(nodes.length === 1 ? 'fast' : 'kill')) : Promise.resolve(),
       };
     },
   };
 }
 
-/** The only node of its cluster: a new one in `folder`, or the one that an earlier run has left there. */
-function startNode(host: NodeHost): Promise<KafkaNode> {
-  return onFreePort(async (brokerPort) =>
-    startKafkaNode(host, {
-      nodeId: 1,
-      voters: [{ nodeId: 1, port: await freePort() }],
-      brokerPort,
-      clusterId: uuid(),
-    }),
-  );
+/** A cluster of as many nodes as there are folders; resolves when each answers. */
+function startNodes(
+  base: Pick<KafkaNodeOptions, 'jvm' | 'jvmOptions' | 'distribution' | 'guard'>,
+  folders: readonly string[],
+): Promise<KafkaNode[]> {
+  return onFreePort(async (first) => {
+    const ports: { broker: number; controller: number }[] = [];
+    for (const index of folders.keys()) {
+      ports.push({ broker: index === 0 ? first : await freePort(), controller: await freePort() });
+    }
+    const clusterId = kafkaUuid();
+    const nodes = await Promise.all(
+      folders.map((folder, index) =>
+        KafkaNode.prepare({ ...base, folder, id: index + 1, nodes: ports, clusterId }),
+      ),
+    );
+    const started = await Promise.allSettled(nodes.map((node) => node.start()));
+    const failed = started.find((result) => result.status === 'rejected');
+    if (!failed) return nodes;
+    await Promise.all(nodes.map((node) => node.stop('kill')));
+    throw failed.reason;
+  });
 }
 
 function once<Value>(make: () => Promise<Value>): () => Promise<Value> {

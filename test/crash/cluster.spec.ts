@@ -10,7 +10,7 @@ import { FIND_COORDINATOR } from '../../lib/driver/kafkajs/group-requests.js';
 import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { silentLog } from '../../lib/runtime/log.js';
-import type { KafkaCluster } from '../../sample/servers/kafka-cluster.js';
+import type { ServerControl, Servers } from '../../sample/servers/index.js';
 import { eventually } from '../support/eventually.js';
 import { Setting } from './support/setting.js';
 import { readTopics } from './support/topic-reader.js';
@@ -22,7 +22,7 @@ jest.setTimeout(300_000);
 
 describe('On three brokers, in mid-stream', () => {
   let setting: Setting;
-  let cluster: KafkaCluster;
+  let cluster: Servers;
   let kafka: Kafka;
   let admin: Admin;
   let connections: Connections;
@@ -89,6 +89,11 @@ describe('On three brokers, in mid-stream', () => {
     await admin?.disconnect();
     await setting.close();
   });
+
+  /** @param nodeId from 1 */
+  function nodeOf(nodeId: number): ServerControl {
+    return cluster.kafkaNodes[nodeId - 1]!;
+  }
 
   async function coordinator(groupId: string): Promise<number> {
     return (await connections.sendToAny(FIND_COORDINATOR, { groupId })).nodeId;
@@ -173,16 +178,16 @@ describe('On three brokers, in mid-stream', () => {
     'loses the coordinator of %s: all goes on, nothing is lost',
     async (groupId) => {
       await eventually(whole, PATIENCE);
-      const node = cluster.node(await coordinator(groupId));
-      await goesOn(() => node.stop('kill'));
-      await node.start();
+      const holder = nodeOf(await coordinator(groupId));
+      await goesOn(() => holder.stop('kill'));
+      await holder.start();
     },
   );
 
   it('loses the leader of a partition that is read, asked and answered in', async () => {
     await eventually(whole, PATIENCE);
     const nodeId = await leader('events', 0);
-    const node = cluster.node(nodeId);
+    const node = nodeOf(nodeId);
     await goesOn(async () => {
       await node.stop('kill');
       await eventually(async () => (await leader('events', 0)) !== nodeId, PATIENCE);
@@ -194,8 +199,8 @@ describe('On three brokers, in mid-stream', () => {
     await goesOn(async () => {
       for (const nodeId of [1, 2, 3]) {
         await eventually(whole, PATIENCE);
-        await cluster.node(nodeId).stop('fast');
-        await cluster.node(nodeId).start();
+        await nodeOf(nodeId).stop('fast');
+        await nodeOf(nodeId).start();
       }
     });
   });

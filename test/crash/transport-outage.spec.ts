@@ -6,7 +6,7 @@ import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import type { Consumer, Kafka } from 'kafkajs';
 import { firstValueFrom } from 'rxjs';
 import type { Servers } from '../../sample/servers/index.js';
-import { ClientKafkaProxy, kafkaServer } from '../../lib/index.js';
+import { ClientKafkaProxy, ServerKafka } from '../../lib/index.js';
 import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { deferred } from '../../lib/runtime/deferred.js';
@@ -25,6 +25,7 @@ describe('The transport by itself, while its only broker is away', () => {
   let setting: Setting;
   let servers: Servers;
   let app: INestMicroservice;
+  let server: ServerKafka;
   let client: ClientKafkaProxy;
   const release = deferred();
   let asked = 0;
@@ -58,15 +59,13 @@ describe('The transport by itself, while its only broker is away', () => {
       client: { brokers: servers.brokers, retry: { initialRetryTime: 100, maxRetryTime: 1_000 } },
     };
     const consumer = { groupId: 'outage', sessionTimeout: SESSION, heartbeatInterval: 500 };
-    app = await NestFactory.createMicroservice(App, {
-      ...kafkaServer({
-        ...connection,
-        consumer,
-        run: { autoCommitInterval: 50 },
-        subscribe: { fromBeginning: true },
-      }),
-      logger: false,
+    server = new ServerKafka({
+      ...connection,
+      consumer,
+      run: { autoCommitInterval: 50 },
+      subscribe: { fromBeginning: true },
     });
+    app = await NestFactory.createMicroservice(App, { strategy: server, logger: false });
     app.status.subscribe((status) => statuses.server.push(status));
     await app.listen();
     client = new ClientKafkaProxy({ ...connection, consumer, requestTimeout: 180_000 });
@@ -109,6 +108,7 @@ describe('The transport by itself, while its only broker is away', () => {
     event.catch(() => undefined);
     await sleep(OUTAGE);
     expect(isAnswered).toBe(false);
+    expect(server.gate).toBe('closed');
     for (const told of Object.values(statuses)) expect(told.at(-1)).toBe('disconnected');
     const unwrapped = app.unwrap<readonly unknown[]>();
     await servers.kafka.start();
@@ -122,6 +122,7 @@ describe('The transport by itself, while its only broker is away', () => {
     }, 60_000);
     expect(await firstValueFrom(client.send('ask', 'more'))).toBe('re: more');
     expect(client.pendingRequests).toBe(0);
+    expect(server.gate).toBe('open');
     for (const told of Object.values(statuses)) {
       await eventually(() => told.at(-1) === 'connected');
       expect(told).not.toContain('stopped');

@@ -41,6 +41,8 @@ export interface FetcherHooks {
   /** A partition that can't be read now; it is tried again. Once per failure, and once with `undefined` when it reads on. */
   trouble(partition: AssignedPartition, problem: string | undefined): void;
   fetched(nodeId: number, records: number, duration: number): void;
+  /** All below `nextOffset` was handed over. */
+  passed?(partition: AssignedPartition, nextOffset: bigint): void;
   /** Whether what was fetched may still be handed over. */
   isCurrent(): boolean;
 }
@@ -314,6 +316,8 @@ export class Fetcher {
         this.recovered(feed);
         count += records.length;
         if (records.length > 0) this.hooks.records(feed.partition, records);
+        if (!isValid(feed)) return count;
+        this.hooks.passed?.(feed.partition, feed.position);
         if (!isValid(feed)) return count;
       }
       if (rest.ended) feed.rest = undefined;

@@ -47,6 +47,7 @@ export class KafkajsReader implements DriverReader {
         outOfRange: (...facts) => this.listener?.onOffsetOutOfRange(...facts),
         trouble: (...facts) => reportTrouble(...facts, log, this.listener),
         fetched: () => undefined,
+        passed: (partition, nextOffset) => this.listener?.onPassed?.(partition, nextOffset),
         isCurrent: () => !this.stopping.signal.aborted,
       },
       clock,
@@ -68,13 +69,13 @@ export class KafkajsReader implements DriverReader {
     return (this.stopped ??= this.tearDown());
   }
 
-  read(partition: TopicPartition): Promise<void> {
+  read(partition: TopicPartition, from?: bigint): Promise<void> {
     const name = partitionName(partition);
     let wanted = this.wanted.get(name);
     if (!wanted) {
       wanted = { partition, topicId: undefined, started: Promise.resolve() };
       this.wanted.set(name, wanted);
-      wanted.started = this.begin(wanted);
+      wanted.started = this.begin(wanted, from);
     }
     return wanted.started;
   }
@@ -84,19 +85,13 @@ export class KafkajsReader implements DriverReader {
     this.fetcher.drop(partition);
   }
 
-  private async begin(wanted: Wanted): Promise<void> {
+  private async begin(wanted: Wanted, from: bigint | undefined): Promise<void> {
     const { partition } = wanted;
     const { signal } = this.stopping;
     while (this.isWanted(wanted)) {
       try {
-        const [end] = await listOffsets(
-          this.connections,
-          this.topology,
-          [partition],
-          LATEST,
-          !this.options.readUncommitted,
-        );
-        if (this.isWanted(wanted)) this.follow(wanted, end!.offset);
+        const start = from ?? (await this.endOf(partition));
+        if (this.isWanted(wanted)) this.follow(wanted, start);
         return;
       } catch (error) {
         if (isFatal(error) && !signal.aborted) {
@@ -111,6 +106,12 @@ export class KafkajsReader implements DriverReader {
     if (signal.aborted) {
       throw new ConnectionClosedError(`Reading ${partitionName(partition)} was ended before it began`);
     }
+  }
+
+  private async endOf(partition: TopicPartition): Promise<bigint> {
+    const committedOnly = !this.options.readUncommitted;
+    const [end] = await listOffsets(this.connections, this.topology, [partition], LATEST, committedOnly);
+    return end!.offset;
   }
 
   private isWanted(wanted: Wanted): boolean {
