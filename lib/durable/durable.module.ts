@@ -46,6 +46,8 @@ import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { LetterRedriver } from './letter-redriver.js';
+import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
@@ -169,6 +171,8 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    RedriveRecipients,
+    LetterRedriver,
     Redriver,
     { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {

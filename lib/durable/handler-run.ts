@@ -55,7 +55,12 @@ export interface TransactionRun extends Run {
 export type DurableRun = HandlerRun | TransactionRun;
 
 /** Follows a run through its promises. */
-export const durableRuns = new AsyncLocalStorage<DurableRun>();
+export const durableRuns = new AsyncLocalStorage<DurableRun | undefined>();
+
+/** For what is told from within a run to who stands around it. */
+export function outsideRuns(tell: () => void): void {
+  durableRuns.run(undefined, tell);
+}
 
 /**
  * The nested transactions of the run that the caller belongs to; `ended` if it outlived its run, `none` if no transaction

@@ -53,6 +53,10 @@ export class ClaimGroup implements GroupExecutions {
     return admission;
   }
 
+  isOver(lane: Lane, record: KafkaRecord): boolean {
+    return this.admissions.isOver(lane, record);
+  }
+
   executionOf(lane: Lane, record: KafkaRecord): Execution | undefined {
     return this.admissions.executionOf(lane, record);
   }

@@ -130,6 +130,34 @@ export function encodedForms(key: string): Buffer[] {
   return forms;
 }
 
+/**
+ * The key that a description is of, as far as its record tells.
+ * @param text as `describeKey` says it.
+ */
+export function keyOfDescription(
+  text: string,
+  record: KafkaRecord,
+  keyHeader: string | false,
+): Buffer | undefined {
+  const bytes = Buffer.byteLength(text);
+  if (bytes === 0 || bytes > MAX_KEY_BYTES) return undefined;
+  const [, topicId, partition, offset] = POSITION.exec(text) ?? [];
+  if (topicId !== undefined && `${record.partition}/${record.offset}` === `${partition}/${offset}`) {
+    return positionKey(topicId, record.partition, record.offset).encoded;
+  }
+  for (const [kind, name] of [
+    ['given', keyHeader],
+    ['message-id', MESSAGE_ID_HEADER],
+  ] as const) {
+    const value = name === false ? undefined : headerValue(record.headers, name);
+    if (!value?.length || value.length > MAX_KEY_BYTES) continue;
+    const { encoded } = givenKey(kind, value, `the header "${String(name)}"`);
+    if (describeKey(encoded) === text) return encoded;
+  }
+  // A function of the message gave it.
+  return givenKey('given', text, 'a dead letter').encoded;
+}
+
 /** For Postgres too, whose texts have no NUL. */
 function isText(bytes: Buffer): boolean {
   return isUtf8(bytes) && !bytes.includes(0);

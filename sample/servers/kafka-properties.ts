@@ -22,6 +22,8 @@ export function kafkaSettings(nodes: number): Record<string, string | number> {
     'share.coordinator.state.topic.min.isr': inSync,
     'share.coordinator.state.topic.num.partitions': 4,
     'group.initial.rebalance.delay.ms': 0,
+    // How long a follower that died keeps `acks: all` waiting.
+    'replica.lag.time.max.ms': 3000,
     // A killed broker may register again only when the session of its former life is over: 9 s by default.
     'broker.session.timeout.ms': 3000,
     'broker.heartbeat.interval.ms': 500,
