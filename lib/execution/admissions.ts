@@ -114,9 +114,13 @@ export class Admissions {
     return lane instanceof Promise ? undefined : lane?.entries.get(record);
   }
 
-  private decide({ work, fence, entries }: PreparedLane, record: KafkaRecord): Admission | Promise<Admission> {
+  private decide(
+    { work, fence, entries }: PreparedLane,
+    record: KafkaRecord,
+  ): Admission | Promise<Admission> {
     const entry: Entry | undefined = entries.get(record);
-    if (!entry) return Promise.reject(new Error('A record was admitted to a group that it does not belong to'));
+    if (!entry)
+      return Promise.reject(new Error('A record was admitted to a group that it does not belong to'));
     if (entry.error) return this.refuse(work, fence, record, entry.error);
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over) return this.duplicate(work, record, () => keysOf(work, record));
@@ -137,18 +141,20 @@ export class Admissions {
     const fence = await this.fences.take(work.lane, work.holder);
     const entries = new Map<KafkaRecord, Entry>();
     const firsts = new Map<string, Entry>();
+    const repeated: [Entry, Entry][] = [];
     for (const record of work.records) {
       const entry = newEntry(work, record, fence);
       entries.set(record, entry);
       if (!entry.execution || !this.isClaimed(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
       const first = firsts.get(name);
-      if (first) repeat(entry, first);
+      if (first) repeated.push([entry, first]);
       else firsts.set(name, entry);
     }
     const claimed = work.records.some(({ offset }) => offset >= fence.nextOffset);
     const lane: PreparedLane = { work, fence, entries, claimed };
     if (claimed) await this.claim(lane, [...firsts.values()]);
+    for (const [entry, first] of repeated) repeat(entry, first);
     this.all.push(lane);
     this.lanes.set(work.lane.scope.handler, lane);
     return lane;
@@ -281,10 +287,10 @@ function newEntry(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
 }
 
 function repeat(entry: Entry, first: Entry): void {
-  if (entry.execution!.claim.fingerprint === first.execution!.claim.fingerprint) {
-    entry.repeats = first.record;
-    return;
-  }
+  const isSame = entry.execution!.claim.fingerprint === first.execution!.claim.fingerprint;
+  if (isSame) return void (entry.repeats = first.record);
+  // Whose key it is, is for the ledger to say: the later one's may have been handled.
+  if (first.known) return void (entry.known = first.known);
   Object.assign(entry, {
     error: new KeyReusedError(
       `The idempotency key "${describeKey(entry.execution!.claim.key).slice(0, 80)}" is used by two records with ` +

@@ -49,6 +49,17 @@ describe('ExecutionGroup', () => {
     expect(await world.run([record(2, 'a')])).toEqual([]);
   });
 
+  it('knows the later one of two contents under a key, if that is the one that ran', async () => {
+    const later = { value: 'another' };
+    await world.run([record(2, 'a', { ...later, partition: 1 })]);
+    const records = [record(0, 'a'), record(1, 'a', later)];
+    const group = world.group();
+    const work = world.work(records);
+    await expect(group.admit(work, records[0]!)).rejects.toThrow(KeyReusedError);
+    expect(await group.admit(work, records[1]!)).toMatchObject({ kind: 'duplicate' });
+    await group.rollback();
+  });
+
   it('knows a repetition within the group, and a reuse', async () => {
     const records = [record(0, 'a'), record(1, 'a'), record(2, 'a', { value: 'another' }), record(3, 'b')];
     const group = world.group();
