@@ -147,11 +147,7 @@ const poison: Fault = {
       if (kind === 'forged-key' && !draft?.idempotencyKey) continue;
       const { message, request = false } = hostile[kind]!(scene, draft?.idempotencyKey ?? '');
       const headers: IHeaders = { ...message.headers, [HOSTILE_HEADER]: kind };
-      const partition = request
-        ? 0
-        : kind === 'forged-key'
-          ? load.partitionOf(draft!.work.key)
-          : dice.between(0, 3);
+      const partition = request ? 0 : kind === 'forged-key' ? draft!.partition : dice.between(0, 3);
       const key = kind === 'forged-key' ? draft!.work.key : message.key;
       await load.produceRaw(request ? ground.topics.requests : ground.topics.events, {
         ...message,

@@ -23,6 +23,8 @@ const LAGGARDS = 200;
 interface Draft {
   readonly work: Work;
   readonly idempotencyKey: string | undefined;
+  /** Where it went: with partitions added, later ones of its key go elsewhere. */
+  readonly partition: number;
 }
 
 /** Produces messages whose number, order and outcome are known. */
@@ -78,11 +80,6 @@ export class Load {
     return this.recent.length > 0 ? dice.pick(this.recent) : undefined;
   }
 
-  /** Where events of this key go. */
-  partitionOf(key: string): number {
-    return partitionOf(key, this.ground.partitions);
-  }
-
   /** The message again, in one partition or another. */
   async repeat({ work, idempotencyKey }: Draft, partition: number): Promise<void> {
     await this.producer.send(
@@ -133,9 +130,10 @@ export class Load {
     const { dice } = this;
     const work = this.work('event', { failure: this.failure() });
     const idempotencyKey = dice.chance(KEYED) ? dice.uuid() : undefined;
-    const messages = [message(work, idempotencyKey, this.partitionOf(work.key))];
+    const partition = partitionOf(work.key, this.ground.partitions);
+    const messages = [message(work, idempotencyKey, partition)];
     if (idempotencyKey !== undefined) {
-      if (work.failure === undefined) this.remember({ work, idempotencyKey });
+      if (work.failure === undefined) this.remember({ work, idempotencyKey, partition });
       if (dice.chance(DUPLICATES)) {
         messages.push(messages[0]!);
         this.duplicates++;
