@@ -20,6 +20,8 @@ interface Run {
 /** What `DurableExecution` gives a handler while it runs. */
 export interface HandlerRun extends Run {
   readonly kind: 'handler';
+  /** Its id, for the log. */
+  readonly handler: string;
   /** The idempotency key, as people write it. */
   readonly key: string;
   /** 1 for the first run, plus the failures so far. */
@@ -56,6 +58,12 @@ export type DurableRun = HandlerRun | TransactionRun;
 
 /** Follows a run through its promises. */
 export const durableRuns = new AsyncLocalStorage<DurableRun>();
+
+/** The name of the handler whose run the caller belongs to, also when that is over. */
+export function currentHandler(): string | undefined {
+  const run = durableRuns.getStore();
+  return run?.kind === 'handler' ? run.handler : run && 'DurableLedger.transaction()';
+}
 
 /**
  * The nested transactions of the run that the caller belongs to; `ended` if it outlived its run, `none` if no transaction

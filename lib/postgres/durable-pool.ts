@@ -1,10 +1,10 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import { InvalidOptionError, NoTransactionError, WrongCallOrderError } from '../errors/errors.js';
+import { InvalidOptionError, NoTransactionError } from '../errors/errors.js';
 import { NestedClient } from './nested-client.js';
 import { NestedQueries } from './nested-queries.js';
 import type { NestedTransactions } from './nested-transactions.js';
 import { isPool, type PostgresLedgerOptions } from './postgres-ledger.options.js';
-import { endedMessage, refuse } from './transaction-client.js';
+import { refuse, type RefuseFloating } from './transaction-client.js';
 
 /**
  * The run that a piece of code belongs to: `ended` if it outlived it, `none` if it has no transaction, `undefined` outside
@@ -40,6 +40,7 @@ export class DurablePool extends Pool {
   constructor(
     connection: PostgresLedgerOptions['connection'] | undefined,
     private readonly current: CurrentRun,
+    private readonly refuseFloating: RefuseFloating,
   ) {
     const given = connection !== undefined && isPool(connection) ? connection : undefined;
     super(given ? given.options : configOf(connection as string | PoolConfig | undefined));
@@ -58,12 +59,13 @@ export class DurablePool extends Pool {
   }
 
   private send(args: unknown[]): unknown {
-    let run: NestedTransactions | undefined;
+    let run: NestedTransactions | 'ended' | undefined;
     try {
       run = this.currentRun();
     } catch (error) {
       return refuse(args, error as Error);
     }
+    if (run === 'ended') return this.refuseFloating(args);
     if (run === undefined) {
       return this.given
         ? Reflect.apply(this.given.query, this.given, args)
@@ -76,12 +78,13 @@ export class DurablePool extends Pool {
 
   private checkOut(callback: ConnectCallback | undefined): unknown {
     const args = callback ? [callback] : [];
-    let run: NestedTransactions | undefined;
+    let run: NestedTransactions | 'ended' | undefined;
     try {
       run = this.currentRun();
     } catch (error) {
       return refuse(args, error as Error);
     }
+    if (run === 'ended') return this.refuseFloating(args);
     if (run === undefined) {
       return this.given
         ? Reflect.apply(this.given.connect, this.given, args)
@@ -92,7 +95,7 @@ export class DurablePool extends Pool {
     return callback(undefined, client as unknown as PoolClient, () => client.release());
   }
 
-  private currentRun(): NestedTransactions | undefined {
+  private currentRun(): NestedTransactions | 'ended' | undefined {
     if (!this.isUsable) {
       throw new InvalidOptionError(
         'DurableModule.connection',
@@ -101,7 +104,6 @@ export class DurablePool extends Pool {
     }
     const run = this.current();
     if (run === 'none') throw new NoTransactionError('DurablePool');
-    if (run === 'ended') throw new WrongCallOrderError(endedMessage);
     return run;
   }
 }
