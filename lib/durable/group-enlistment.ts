@@ -262,7 +262,8 @@ export class GroupEnlistment implements GroupResource {
     this.runs.set(attempt, { opened, execution });
     const { client, outbox, journal } = opened;
     const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
-    return { kind: 'handler', key, attempt: attempt.number, client, outbox, open: true, steps };
+    const { handler } = work.lane.scope;
+    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
