@@ -15,7 +15,7 @@ import {
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
-import { NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
+import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate, type GateState } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -128,6 +128,16 @@ export class RecordConsumer implements ConsumerListener {
       partition: partition.partition,
       offset: position,
     }));
+  }
+
+  /** Whether a record lies in a partition held now and no handler was called for it yet. */
+  isYetToHandle(record: PartitionOffset): boolean {
+    const processor = this.processors.get(partitionName(record));
+    return (
+      processor !== undefined &&
+      processor.position <= record.offset &&
+      !hasBegun(processor.begun, record.offset)
+    );
   }
 
   /** Whether work is held, since the database or the broker is away. */

@@ -57,7 +57,12 @@ export interface TransactionRun extends Run {
 export type DurableRun = HandlerRun | TransactionRun;
 
 /** Follows a run through its promises. */
-export const durableRuns = new AsyncLocalStorage<DurableRun>();
+export const durableRuns = new AsyncLocalStorage<DurableRun | undefined>();
+
+/** For what is told from within a run to who stands around it. */
+export function outsideRuns(tell: () => void): void {
+  durableRuns.run(undefined, tell);
+}
 
 /** The name of the handler whose run the caller belongs to, also when that is over. */
 export function currentHandler(): string | undefined {

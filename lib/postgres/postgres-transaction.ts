@@ -10,6 +10,7 @@ import type {
   ExecutionClaim,
   Fence,
   GroupWork,
+  Lane,
   LaneClaim,
   LedgerTransaction,
   Release,
@@ -72,8 +73,8 @@ export class PostgresTransaction implements LedgerTransaction {
     return this.session?.broken ?? false;
   }
 
-  begin(): Promise<void> {
-    return this.inTurn(() => this.beginNow());
+  begin(lane?: Lane): Promise<void> {
+    return this.inTurn(() => this.beginNow(lane));
   }
 
   nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
@@ -125,17 +126,19 @@ export class PostgresTransaction implements LedgerTransaction {
     session.release();
   }
 
-  private async beginNow(): Promise<void> {
+  private async beginNow(lane: Lane | undefined): Promise<void> {
     if (this.state !== 'new')
       throw new WrongCallOrderError('begin() was called on a transaction that had begun');
+    const share = lane ? [this.shareCall(await this.scopes.of(lane.scope), lane)] : [];
     const begin = await this.connect();
     await this.guarded(async (session) => {
       const result = await session.batch([
         begin!,
+        ...share,
         [{ text: "select current_setting('synchronous_commit') as setting" }],
       ]);
       if (result.error !== undefined) throw result.error;
-      if (this.pool.noteSynchronousCommit(result.rows[1]![0]!['setting']))
+      if (this.pool.noteSynchronousCommit(result.rows.at(-1)![0]!['setting']))
         this.switchSynchronousCommitOn = true;
     });
   }
@@ -162,9 +165,7 @@ export class PostgresTransaction implements LedgerTransaction {
     if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     const begin = await this.connect();
     const before: Call[] = begin ? [begin] : [];
-    if (claim.advanceTo === null) {
-      before.push([this.statements.shareLane, [this.statements.laneLock(scopeId, claim.fence.lane)]]);
-    }
+    if (claim.advanceTo === null) before.push(this.shareCall(scopeId, claim.fence.lane));
     return this.guarded(async (session) => {
       const { verdicts, synchronousCommit } = await claimLane(
         session,
@@ -177,6 +178,10 @@ export class PostgresTransaction implements LedgerTransaction {
       this.lanes.set(name, { claim, verdicts });
       return verdicts;
     });
+  }
+
+  private shareCall(scopeId: number, lane: Lane): Call {
+    return [this.statements.shareLane, [this.statements.laneLock(scopeId, lane)]];
   }
 
   private async reclaimNow(fence: Fence, { key, fingerprint, offset }: ExecutionClaim): Promise<void> {

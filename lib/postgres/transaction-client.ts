@@ -52,6 +52,7 @@ export function createTransactionClient(
     if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
     const shared = isConcurrent ? sharedEffect(text) : undefined;
     if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));
+    if (isConcurrent) session.gather();
     const result: unknown = Reflect.apply(session.client.query, session.client, args);
     // A side branch: the caller's own promise is handed on as it is.
     if (isThenable(result)) result.then(undefined, (error: unknown) => session.note(error));

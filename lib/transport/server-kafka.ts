@@ -27,6 +27,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { LagReporter } from './lag-reporter.js';
+import { noteLocalServer } from './local-servers.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
@@ -58,6 +59,8 @@ interface Life {
   starting: Promise<void>;
   connection?: Connection;
   closing?: Promise<void>;
+  /** What is to be undone at its end besides. */
+  forget?: () => void;
 }
 
 /**
@@ -79,6 +82,8 @@ export class ServerKafka
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
   private life: Life | undefined;
+  /** Nest's own, which only goes on. */
+  private readonly noHook = this.onProcessingStartHook;
 
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
@@ -200,6 +205,7 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
       expectOpen(life);
     }
+    life.forget = noteLocalServer(resolved, records);
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
     life.connection.lag.start();
@@ -210,7 +216,9 @@ export class ServerKafka
     return (life.closing ??= this.release(life));
   }
 
-  private async release({ connection, starting }: Life): Promise<void> {
+  private async release(life: Life): Promise<void> {
+    const { connection, starting } = life;
+    life.forget?.();
     if (connection) {
       const { records, replies, producer, lag } = connection;
       const settled = [await settle(lag.stop()), await settle(records.stop())];
@@ -297,6 +305,7 @@ export class ServerKafka
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
   private hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T> {
+    if (this.onProcessingStartHook === this.noHook && !this.onProcessingEndHook) return run();
     return new Promise((resolve, reject) => {
       const started = this.onProcessingStartHook(this.transportId, context, async () => {
         try {

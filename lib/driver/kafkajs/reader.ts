@@ -2,11 +2,12 @@ import { ConnectionClosedError } from '../../errors/errors.js';
 import { partitionName, type TopicPartition } from '../../messages/record.js';
 import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
-import type { AssignedPartition, DriverReader, DriverReaderOptions, ReaderListener } from '../driver.js';
+import type { DriverReader, DriverReaderOptions, ReaderListener } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, memberError, text } from './errors.js';
 import { Fetcher, fetcherOptions } from './fetcher.js';
 import { LATEST } from './offset-requests.js';
+import { reportTrouble } from './report-trouble.js';
 import { listOffsets } from './start-offsets.js';
 import { Topology } from './topology.js';
 import { NO_TOPIC_ID } from './wire.js';
@@ -44,7 +45,7 @@ export class KafkajsReader implements DriverReader {
       {
         records: (partition, records) => this.listener?.onRecords(partition, records),
         outOfRange: (...facts) => this.listener?.onOffsetOutOfRange(...facts),
-        trouble: (partition, problem) => this.trouble(partition, problem),
+        trouble: (...facts) => reportTrouble(...facts, log, this.listener),
         fetched: () => undefined,
         passed: (partition, nextOffset) => this.listener?.onPassed?.(partition, nextOffset),
         isCurrent: () => !this.stopping.signal.aborted,
@@ -141,15 +142,5 @@ export class KafkajsReader implements DriverReader {
     this.topology.stop();
     this.fetcher.clear();
     await this.connections.disconnect();
-  }
-
-  private trouble(partition: AssignedPartition, problem: string | undefined): void {
-    if (problem === undefined) {
-      this.log.log(`${partitionName(partition)} is read again`);
-      this.listener?.onStatus('connected');
-    } else {
-      this.log.error(`${partitionName(partition)} can't be read and is tried again: ${problem}`);
-      this.listener?.onStatus('crashed', `${partitionName(partition)}: ${problem}`);
-    }
   }
 }

@@ -21,6 +21,8 @@ export interface ServiceSettings {
   readonly mode?: 'transaction' | 'claim' | undefined;
   /** Partitions worked on at once. Default 4. */
   readonly concurrency?: number | undefined;
+  /** Default `partition`. Under `key`, the keys of a group run at once. */
+  readonly ordering?: 'partition' | 'key' | undefined;
   /** Of claims, ms. */
   readonly lease?: number | undefined;
 }
@@ -32,9 +34,15 @@ export interface ServiceTopics {
   readonly out: string;
 }
 
-/** A crash window of `architecture.md`, by what happens next to it. */
+/** A crash window of `architecture.md`, by what happens next to it. `in-transaction`: of a step, in claim mode. */
 export type Place =
-  'before-claim' | 'after-claim' | 'in-handler' | 'after-commit' | 'after-ack' | 'before-offset-commit';
+  | 'before-claim'
+  | 'after-claim'
+  | 'in-transaction'
+  | 'in-handler'
+  | 'after-commit'
+  | 'after-ack'
+  | 'before-offset-commit';
 
 export interface FailPoint {
   readonly place: Place;

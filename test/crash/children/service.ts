@@ -25,7 +25,7 @@ async function internal<Exports>(path: string): Promise<Exports> {
 }
 
 const settings = JSON.parse(process.env[SETTINGS_VARIABLE]!) as ServiceSettings;
-const { brokers, databaseUrl, topics, mode = 'transaction' } = settings;
+const { brokers, databaseUrl, topics, mode = 'transaction', ordering = 'partition' } = settings;
 const failPoints = new FailPoints(settings.failPoint, topics);
 const { KafkajsDriver: Driver } = await internal<{ KafkajsDriver: typeof KafkajsDriver }>(
   './driver/kafkajs/kafkajs-driver.js',
@@ -66,7 +66,11 @@ class EffectController {
         .query(`insert into ${settings.effectSchema}.call (id) values ($1)`, [id])
         .then(() => undefined),
     );
-    return this.durable.transaction('write', (client) => this.write(client, { id, sql }, context));
+    return this.durable.transaction('write', async (client) => {
+      const nonce = await this.write(client, { id, sql }, context);
+      await failPoints.reach('in-transaction', context.getTopic());
+      return nonce;
+    });
   }
 
   private async write(
@@ -135,7 +139,8 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(
     postfixId: '',
     subscribe: { fromBeginning: true },
     concurrency: settings.concurrency ?? 4,
-    groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50 },
+    ordering,
+    groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50, concurrent: ordering === 'key' },
     retry: { attempts: settings.attempts, initial: 50, max: 200 },
     provision: false,
   }),
