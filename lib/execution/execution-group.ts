@@ -29,8 +29,12 @@ export class ExecutionGroup implements GroupExecutions {
     });
   }
 
-  admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
+  admit(work: LaneWork, record: KafkaRecord): Admission | Promise<Admission> {
     return this.admissions.admit(work, record);
+  }
+
+  isOver(lane: Lane, record: KafkaRecord): boolean {
+    return this.admissions.isOver(lane, record);
   }
 
   executionOf(lane: Lane, record: KafkaRecord): Execution | undefined {
@@ -98,7 +102,7 @@ export class ExecutionGroup implements GroupExecutions {
     const mayHaveLeft =
       error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
     for (const { fence, work } of this.admissions.claimed) {
-      if (!work.isShared || mayHaveLeft) this.fences.forget(fence);
+      if (!work.isShared || mayHaveLeft) this.fences.forget(fence, error);
     }
   }
 

@@ -27,7 +27,12 @@ import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
 import { stepError, storeSteps } from './step-work.js';
-import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
+import {
+  createTransactionClient,
+  type ClientGate,
+  type RefuseFloating,
+  type TransactionClient,
+} from './transaction-client.js';
 
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
@@ -58,9 +63,10 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly pool: LedgerPool,
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
+    private readonly refuseFloating: RefuseFloating,
     { isConcurrent = false }: TransactionOptions = {},
   ) {
-    this.client = createTransactionClient(isConcurrent, this.gate);
+    this.client = createTransactionClient(isConcurrent, this.gate, refuseFloating);
   }
 
   get broken(): boolean {
@@ -72,7 +78,7 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 
   nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
-    return nestedPart(this.client, this.gate, work);
+    return nestedPart(this.client, this.gate, this.refuseFloating, work);
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {

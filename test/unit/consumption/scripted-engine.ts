@@ -121,6 +121,10 @@ export class ScriptedResource implements GroupResource {
     else this.writes.set(delivery, [text]);
   }
 
+  isOver({ record }: Delivery): boolean {
+    return this.world.over.has(record.offset);
+  }
+
   async commit(attempts: readonly Attempt[]): Promise<AfterCommit | undefined> {
     await this.world.beforeCommit(attempts);
     this.world.groups.push(attempts.map(({ delivery }) => delivery.record.offset));
@@ -165,6 +169,8 @@ export class ScriptedEngine {
   /** Offsets of each group that committed. */
   readonly groups: bigint[][] = [];
   readonly endings: string[] = [];
+  /** Offsets that were handled before, as resources know. */
+  readonly over = new Set<bigint>();
   /** What resources were told of the offset that the broker has. */
   readonly doneBelow: bigint[] = [];
   readonly resources: ScriptedResource[] = [];
@@ -172,6 +178,8 @@ export class ScriptedEngine {
   beforeCommit: (attempts: readonly Attempt[]) => Promise<void> = () => Promise.resolve();
   beforeRollback: () => Promise<void> = () => Promise.resolve();
   beforeConclude: () => Promise<void> = () => Promise.resolve();
+  /** As `beforeConclude`, where nothing is enlisted. */
+  beforeEnding: () => Promise<void> = () => Promise.resolve();
   afterCommit: AfterCommit | undefined;
   probe: () => Promise<void> = () => Promise.resolve();
   publish: EnginePorts['publish'] = (_delivery, reply) => {
@@ -229,9 +237,10 @@ export class ScriptedEngine {
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',
-        concludeWithoutResource: (attempt, ending) => {
+        concludeWithoutResource: async (attempt, ending) => {
+          await this.beforeEnding();
           this.endings.push(`${attempt.delivery.record.offset} ${ending.state} ${ending.reason}`);
-          return Promise.resolve(undefined);
+          return undefined;
         },
       },
       { onStatus: () => undefined },
