@@ -51,6 +51,10 @@ export class DurableInterceptor implements NestInterceptor {
       attempt.postpone();
       return of(undefined);
     }
+    if (attempt && isForAnother(attempt, handler)) {
+      attempt.isDuplicate = true;
+      return of(undefined);
+    }
     if (attempt) return this.runOnce(attempt, handler, mode, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
     return next.handle();
@@ -66,6 +70,10 @@ export class DurableInterceptor implements NestInterceptor {
     const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core, mode));
     let run: HandlerRun | undefined;
     try {
+      if (attempt.delivery.letter?.order) {
+        enlistment.workOf(attempt.delivery, handler);
+        throw new RpcException('An operator ends this parked record');
+      }
       run = await enlistment.admit(attempt, handler);
       if (!run) return of(undefined);
       // To its end: what a stream still had to write would miss the commit.
@@ -90,6 +98,11 @@ export class DurableInterceptor implements NestInterceptor {
       enlistment.returned(attempt);
     }
   }
+}
+
+/** A letter was parked for one handler; another one that shares its method, by inheritance, has no part in it. */
+function isForAnother({ delivery: { letter } }: Attempt, { id }: DurableHandler): boolean {
+  return letter !== undefined && letter.handler !== id;
 }
 
 function allValues(stream: Observable<unknown>): Promise<unknown[]> {

@@ -43,9 +43,10 @@ import {
   type DurableOptionsFactory,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { expectDistinctNames } from './handler-names.js';
+import { expectDistinctNames, markHandlers } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { ParkingLot } from './parking-lot.js';
 import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
@@ -82,6 +83,7 @@ export class DurableModule
 {
   constructor(
     @Inject(LEDGER) private readonly ledger: Ledger,
+    @Inject(DURABLE_CORE) { clock }: DurableCore,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
     private readonly watch: ServerWatch,
@@ -97,6 +99,10 @@ export class DurableModule
     }
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
+    markHandlers(modules, probe !== undefined);
+    modules.getRpcTargetRegistry().subscribe((server: unknown) => {
+      if (server instanceof ServerKafka) server.useParking((policy) => new ParkingLot(ledger, clock, policy));
+    });
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     const reserved = new Map<object, number>();

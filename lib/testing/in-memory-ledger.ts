@@ -14,10 +14,12 @@ import { conclude } from './in-memory-conclude.js';
 import { InMemoryFailures } from './in-memory-failures.js';
 import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { superseded, takeFence, unreachable } from './in-memory-fences.js';
+import type { LockMode } from './in-memory-locks.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
+import { InMemoryParking } from './in-memory-parking.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
@@ -39,6 +41,7 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly failures: InMemoryFailures;
+  readonly parking: InMemoryParking;
   readonly redrives: InMemoryRedrive;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
@@ -62,6 +65,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
+    this.parking = new InMemoryParking(store, clock, { reach, locking: (work) => this.locking(work) });
     this.redrives = new InMemoryRedrive(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
@@ -105,7 +109,7 @@ export class InMemoryLedger implements Ledger {
     const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
     await this.turn();
     return {
-      fence: taken.fence,
+      ...taken,
       undispatched: taken.undispatched.filter(({ id }) => !this.dispatched.has(id)),
     };
   }
@@ -193,12 +197,14 @@ export class InMemoryLedger implements Ledger {
   }
 
   /** With row locks of its own, all of them released at the end. */
-  private async locking<T>(work: (lock: (name: string) => Promise<void>) => Promise<T>): Promise<T> {
+  private async locking<T>(
+    work: (lock: (name: string, mode?: LockMode) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
     const { locks } = this.store;
     const holder = {};
     const forget = this.store.whenDisconnected(() => locks.cancel(holder, unreachable()));
     try {
-      return await work((name) => locks.acquire(name, holder));
+      return await work((name, mode) => locks.acquire(name, holder, mode));
     } finally {
       forget();
       locks.releaseAll(holder);

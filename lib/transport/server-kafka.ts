@@ -8,6 +8,8 @@ import {
   type MsPattern,
 } from '@nestjs/microservices';
 import { RecordConsumer } from '../consumption/record-consumer.js';
+import type { Parking } from '../consumption/parking.js';
+import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
@@ -31,6 +33,7 @@ import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
+import { expectParking } from './parking-check.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
@@ -73,6 +76,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
+  private parking: Parking | undefined;
   private life: Life | undefined;
 
   /** @throws InvalidOptionError */
@@ -137,6 +141,11 @@ export class ServerKafka
     this.preflight.checks.push(check);
   }
 
+  /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
+  useParking(create: (policy: ParkingPolicy) => Parking): void {
+    this.parking = create(this.resolved.engine.parking);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
@@ -167,6 +176,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
+    expectParking(this.resolved.engine, this.parking, this.registry);
     await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
@@ -240,6 +250,7 @@ export class ServerKafka
         options: resolved.engine,
         clock: resolved.clock,
         log: this.logger,
+        parking: this.parking,
         groupId,
         route: router.route,
         publish: replies.publish,
