@@ -32,8 +32,8 @@ function createStatements(schema: string) {
   const statement = (text: string): Statement => ({ text });
   const time = (column: string) => `(extract(epoch from ${column}) * 1000)::bigint`;
   const inPartition = `s.consumer_group = $1::text and h.topic = $2::text and h.partition = $3::int`;
-  const fits = `($1::text is null or consumer_group = $1::text) and ($2::text is null or handler = $2::text)
-         and ($3::text is null or topic = $3::text) and ($4::bigint is null or id = $4::bigint)`;
+  const fits = `($1::text is null or s.consumer_group = $1::text) and ($2::text is null or s.handler = $2::text)
+         and ($3::text is null or h.topic = $3::text) and ($4::bigint is null or h.id = $4::bigint)`;
   const letters = (alias: string) =>
     `select record_offset from ${s}.parked_letter l where l.scope_id = ${alias}.scope_id and l.topic_id = ${alias}.topic_id
        and l.partition = ${alias}.partition and l.sequence = ${alias}.sequence order by record_offset`;
@@ -79,17 +79,24 @@ function createStatements(schema: string) {
          and retries = $6::int and $5::bigint = (${letters('h')} limit 1)`,
     ),
     list: statement(
-      `select id, consumer_group, handler, topic, topic_id, partition, record_offset, record_key, letters, failures, retries,
-         state, ${time('next_retry')} as next_retry, ${time('parked_at')} as parked_at, error_name, error_message
-       from ${s}.parked_sequences
-       where ${fits} and id > $5::bigint order by id limit $6::int`,
+      `select h.id, s.consumer_group, s.handler, h.topic, h.topic_id, h.partition, l.record_offset, l.record_key, h.letters,
+         h.failures, h.retries, h.held, ${time('h.due_at')} as due_at, ${time('h.parked_at')} as parked_at,
+         h.error_name, h.error_message
+       from ${s}.parked_head h
+       join ${s}.scope s on s.id = h.scope_id
+       cross join lateral (
+         select record_offset, record_key from ${s}.parked_letter l
+         where l.scope_id = h.scope_id and l.topic_id = h.topic_id and l.partition = h.partition
+           and l.sequence = h.sequence
+         order by l.record_offset limit 1
+       ) l
+       where ${fits} and h.id > $5::bigint order by h.id limit $6::int`,
     ),
     retry: statement(
       `update ${s}.parked_head set due_at = clock_timestamp(), held = false, retries = 0
        where id in (
          select h.id from ${s}.parked_head h join ${s}.scope s on s.id = h.scope_id
-         where ($1::text is null or s.consumer_group = $1::text) and ($2::text is null or s.handler = $2::text)
-           and ($3::text is null or h.topic = $3::text) and ($4::bigint is null or h.id = $4::bigint)
+         where ${fits}
          order by h.id for update of h)`,
     ),
     order: statement(
@@ -277,6 +284,7 @@ function dueHead(row: Row, group: string, topic: string, partition: number): Due
 
 function parkedHead(row: Row): ParkedHead {
   const errorName = row['error_name'];
+  const isHeld = row['held'] === 't';
   return {
     id: String(row['id']),
     scope: { group: String(row['consumer_group']), handler: String(row['handler']) },
@@ -288,8 +296,8 @@ function parkedHead(row: Row): ParkedHead {
     letters: Number(row['letters']),
     failures: Number(row['failures']),
     retries: Number(row['retries']),
-    state: row['state'] === 'held' ? 'held' : 'waiting',
-    nextRetry: row['next_retry'] === null ? undefined : Number(row['next_retry']),
+    state: isHeld ? 'held' : 'waiting',
+    nextRetry: isHeld ? undefined : Number(row['due_at']),
     parkedAt: Number(row['parked_at']),
     error:
       errorName === null ? undefined : { name: String(errorName), message: String(row['error_message']) },
