@@ -10,7 +10,7 @@ export {
 export type { DurableOptions, ExecutionMode } from './durable/durable-metadata.accessor.js';
 export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
-export type { RedriveFilter, RedriveOptions, RedriveReport } from './durable/redriver.js';
+export type { RedriveFilter, RedriveOptions, RedriveReport } from './durable/redrive-run.js';
 export type { ParkedFilter, ParkedHead } from './execution/ledger-parking.js';
 export type { DeadCount } from './execution/ledger-redrive.js';
 export { DurableModule } from './durable/durable.module.js';

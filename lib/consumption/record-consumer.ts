@@ -15,7 +15,7 @@ import {
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
-import { NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
+import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -123,6 +123,16 @@ export class RecordConsumer implements ConsumerListener {
       partition: partition.partition,
       offset: position,
     }));
+  }
+
+  /** Whether a record lies in a partition held now and no handler was called for it yet. */
+  isYetToHandle(record: PartitionOffset): boolean {
+    const processor = this.processors.get(partitionName(record));
+    return (
+      processor !== undefined &&
+      processor.position <= record.offset &&
+      !hasBegun(processor.begun, record.offset)
+    );
   }
 
   /** The partitions held now. */

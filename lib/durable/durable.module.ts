@@ -46,7 +46,9 @@ import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames, markHandlers } from './handler-names.js';
 import { currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
-import { ParkingLot } from './parking-lot.js';
+import { offerParking } from './parking-lot.js';
+import { LetterRedriver } from './letter-redriver.js';
+import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
@@ -100,9 +102,7 @@ export class DurableModule
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
-    modules.getRpcTargetRegistry().subscribe((server: unknown) => {
-      if (server instanceof ServerKafka) server.useParking((policy) => new ParkingLot(ledger, clock, policy));
-    });
+    offerParking(modules, ledger, clock);
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     const reserved = new Map<object, number>();
@@ -175,6 +175,8 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    RedriveRecipients,
+    LetterRedriver,
     Redriver,
     { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {

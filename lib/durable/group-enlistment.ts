@@ -20,7 +20,7 @@ import {
 } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
-import { redriveOf } from '../messages/redrive-headers.js';
+import { isFor, redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import { parserOf } from '../transport/nest-delivery-handler.js';
@@ -183,12 +183,12 @@ export class GroupEnlistment implements GroupResource {
         letter: letter && { sequence: letter.sequence, offset: delivery.record.offset },
       });
     } catch (error) {
-      if (error instanceof FencedError) fences.forget(fence);
+      if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
     // Whether the letter was still there is for the ledger to say.
-    if (letter) fences.forget(fence);
+    if (letter) fences.forget(fence, undefined);
     else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
@@ -324,7 +324,7 @@ export class GroupEnlistment implements GroupResource {
       },
       isForOther: (record) => {
         const redrive = redriveOf(record);
-        return redrive !== undefined && (redrive.group !== host.groupId || redrive.handler !== handler.id);
+        return redrive !== undefined && !isFor(redrive, { group: host.groupId, handler: handler.id });
       },
     };
   }

@@ -50,7 +50,7 @@ export async function park(
       maxSequences: policy.maxSequences,
     });
   } catch (refused) {
-    if (refused instanceof FencedError) fences.forget(fence);
+    if (refused instanceof FencedError) fences.forget(fence, refused);
     throw refused;
   }
   fences.parking.parked(fence, sequence);

@@ -1,11 +1,12 @@
+import type { ModulesContainer } from '@nestjs/core';
 import type { Delivery } from '../consumption/attempt.js';
 import type { DueLetter, DueLetters, Parking, Postponed } from '../consumption/parking.js';
-import { parkingDelay } from '../consumption/parking-policy.js';
-import type { ParkingPolicy } from '../consumption/parking-policy.js';
+import { parkingDelay, type ParkingPolicy } from '../consumption/parking-policy.js';
 import type { Ledger } from '../execution/ledger.js';
 import type { DueHead } from '../execution/ledger-parking.js';
 import type { TopicPartition } from '../messages/record.js';
 import type { Clock } from '../runtime/clock.js';
+import { ServerKafka } from '../transport/server-kafka.js';
 import { boundedFacts } from './park.js';
 
 /** The ledger as the place where a server's parked records wait. */
@@ -52,6 +53,13 @@ export class ParkingLot implements Parking {
     });
     return retryAfter === null ? 'held' : 'waiting';
   }
+}
+
+/** Has the servers of an application park their records in its ledger. */
+export function offerParking(modules: ModulesContainer, ledger: Ledger, clock: Clock): void {
+  modules.getRpcTargetRegistry().subscribe((server: unknown) => {
+    if (server instanceof ServerKafka) server.useParking((policy) => new ParkingLot(ledger, clock, policy));
+  });
 }
 
 function dueLetter(

@@ -3,7 +3,7 @@ import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { HoldVerdict } from './claims.js';
-import { fullError, ParkingQueue, type PlaceInQueue } from './parking-queue.js';
+import { isGone, ParkingQueue, queued, type Parked, type PlaceInQueue } from './parking-queue.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
 import type { ExecutionClaim, Fence, KnownExecution, Lane, LaneClaim, Ledger } from './ledger.js';
 
@@ -33,7 +33,7 @@ export type Admission =
   /** It repeats `of`, which comes earlier in this very group. */
   | { readonly kind: 'repeated'; readonly of: KafkaRecord }
   /** It queues behind a parked record of its key. */
-  | { readonly kind: 'parked' };
+  | Parked;
 
 /** A record's place in the ledger, within one group. */
 export interface Execution {
@@ -107,10 +107,7 @@ export class Admissions {
     const entry: Entry | undefined = entries.get(record);
     if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
     if (entry.error) return this.refuse(work, fence, record, entry.error);
-    if (entry.parked) {
-      if (entry.parked.isFull) throw fullError(work.lane, record, work.maxLetters);
-      return { kind: 'parked' };
-    }
+    if (entry.parked) return queued(entry.parked, work.lane, work.maxLetters);
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over)
       return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
@@ -137,12 +134,14 @@ export class Admissions {
 
   private async prepareLane(work: LaneWork): Promise<PreparedLane> {
     const fence = await this.fences.take(work.lane, work.holder);
+    const gone =
+      work.letter !== undefined && (await isGone(this.ledger, work.lane, work.letter, work.records));
     const parked = work.letter ? undefined : this.fences.parking.of(work.lane);
     const queue = parked && new ParkingQueue(parked, work.maxLetters);
     const entries = new Map<KafkaRecord, Entry>();
     const firsts = new Map<string, Entry>();
     for (const record of work.records) {
-      const entry = entryOf(work, record, fence, queue);
+      const entry = gone ? { record, over: true } : entryOf(work, record, fence, queue);
       entries.set(record, entry);
       if (!entry.execution || !this.isClaimed(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
@@ -150,8 +149,7 @@ export class Admissions {
       if (first) repeat(entry, first);
       else firsts.set(name, entry);
     }
-    const claimed =
-      work.letter !== undefined || work.records.some(({ offset }) => offset >= fence.nextOffset);
+    const claimed = work.letter ? !gone : work.records.some(({ offset }) => offset >= fence.nextOffset);
     const hasParked = queue !== undefined && [...entries.values()].some((entry) => entry.parked);
     const lane: PreparedLane = { work, fence, entries, claimed, hasParked };
     if (claimed) await this.claim(lane, [...firsts.values()]);
@@ -179,7 +177,7 @@ export class Admissions {
         else if (verdict !== 'claimed') entry.known = verdict;
       });
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence);
+      if (error instanceof FencedError) this.fences.forget(fence, error);
       throw error;
     }
   }

@@ -135,13 +135,13 @@ export class ClaimGroup implements GroupExecutions {
           }),
       );
     } catch (error) {
-      this.fences.forget(fence);
+      this.fences.forget(fence, error);
       await this.giveBack(lane, new Set());
       throw error;
     }
     await this.giveBack(lane, records);
     if (lost.length > 0) {
-      this.fences.forget(fence);
+      this.fences.forget(fence, unknown);
       // Probably by ourselves: the records come again and are told.
       if (unknown) throw unknown;
       throw new LeaseLostError(
@@ -196,7 +196,7 @@ export class ClaimGroup implements GroupExecutions {
     try {
       await this.ledger.claims.reclaim({ fence, token: lease.token }, claim, lease.duration);
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence);
+      if (error instanceof FencedError) this.fences.forget(fence, error);
       throw error;
     }
     lease.hold(claim.key);

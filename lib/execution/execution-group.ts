@@ -104,7 +104,7 @@ export class ExecutionGroup implements GroupExecutions {
     const mayHaveLeft =
       error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
     for (const { fence, work, hasParked } of this.admissions.claimed) {
-      if (!work.isShared || mayHaveLeft || hasParked || work.letter) this.fences.forget(fence);
+      if (!work.isShared || mayHaveLeft || hasParked || work.letter) this.fences.forget(fence, error);
     }
   }
 

@@ -131,6 +131,8 @@ export interface LedgerParking {
   /** The due heads of a group's partition, longest due first; by the store's clock. */
   due(group: string, topic: string, partition: number, limit: number): Promise<DueHeads>;
   postpone(lane: Lane, postponement: Postponement): Promise<void>;
+  /** Whether a letter is there. To the owner of the lane: until a transaction of its own removes it. */
+  holds(lane: Lane, place: LetterPlace): Promise<boolean>;
   /** By id. */
   list(filter: ParkedFilter, limit: number, after: string | undefined): Promise<ParkedHead[]>;
   /** Has heads tried at once, and as often as new ones. Resolves with their number. */

@@ -34,16 +34,7 @@ import type {
 } from './ledger-terms.js';
 import type { StepJournal, StepToStore } from './step-journal.js';
 
-export type {
-  ClaimVerdict,
-  ExecutionClaim,
-  ExecutionState,
-  Fence,
-  KnownExecution,
-  Lane,
-  OutboxRecord,
-  Scope,
-} from './ledger-terms.js';
+export type * from './ledger-terms.js';
 
 export interface FenceTaken {
   readonly fence: Fence;

@@ -1,13 +1,18 @@
 import { ParkingFullError } from '../errors/errors.js';
 import { parkedSequence } from '../messages/parked-sequence.js';
 import type { KafkaRecord } from '../messages/record.js';
-import type { Lane } from './ledger-terms.js';
+import type { Ledger, Lane } from './ledger.js';
 import type { ParkedLane } from './parking-registry.js';
 
 export interface PlaceInQueue {
   readonly sequence: Buffer;
   /** There is no room. */
   readonly isFull: boolean;
+}
+
+/** What becomes of a record that queues. */
+export interface Parked {
+  readonly kind: 'parked';
 }
 
 /** Where the records of a group queue in a lane, each behind those before it. */
@@ -31,13 +36,24 @@ export class ParkingQueue {
   }
 }
 
-export function fullError(
-  { scope }: Lane,
-  { topic, partition, offset }: KafkaRecord,
-  maxLetters: number,
-): ParkingFullError {
-  return new ParkingFullError(
-    `${topic}[${partition}] waits at offset ${offset}: ${maxLetters} records of its key are parked for ${scope.handler} ` +
-      '(parking.maxLetters). Mend what the first of them fails of, or have it skipped or dropped by DurableLedger.',
+/** @throws ParkingFullError */
+export function queued(place: PlaceInQueue, { scope, topic, partition }: Lane, maxLetters: number): Parked {
+  if (!place.isFull) return { kind: 'parked' };
+  throw new ParkingFullError(
+    `${topic}[${partition}] waits: ${maxLetters} records of a key are parked for ${scope.handler} (parking.maxLetters). ` +
+      'Mend what the first of them fails of, or have it skipped or dropped by DurableLedger.',
   );
+}
+
+/**
+ * Whether a letter is no more: it has ended in a commit whose answer was lost, and the row of its execution may be gone by
+ * now too. To be asked under the lane's fence: from then on nobody else removes it.
+ */
+export async function isGone(
+  { parking }: Pick<Ledger, 'parking'>,
+  lane: Lane,
+  sequence: Buffer,
+  [letter]: readonly KafkaRecord[],
+): Promise<boolean> {
+  return !(await parking.holds(lane, { sequence, offset: letter!.offset }));
 }

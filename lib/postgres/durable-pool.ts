@@ -58,38 +58,36 @@ export class DurablePool extends Pool {
   }
 
   private send(args: unknown[]): unknown {
-    let run: NestedTransactions | undefined;
-    try {
-      run = this.currentRun();
-    } catch (error) {
-      return refuse(args, error as Error);
-    }
-    if (run === undefined) {
-      return this.given
-        ? Reflect.apply(this.given.query, this.given, args)
-        : Reflect.apply(Pool.prototype.query, this, args);
-    }
-    let queries = this.queries.get(run);
-    if (!queries) this.queries.set(run, (queries = new NestedQueries(run)));
-    return queries.send(args);
+    return this.route('query', args, (run) => {
+      let queries = this.queries.get(run);
+      if (!queries) this.queries.set(run, (queries = new NestedQueries(run)));
+      return queries.send(args);
+    });
   }
 
   private checkOut(callback: ConnectCallback | undefined): unknown {
-    const args = callback ? [callback] : [];
+    return this.route('connect', callback ? [callback] : [], (run) => {
+      const client = new NestedClient(run);
+      if (callback === undefined) return Promise.resolve(client);
+      return callback(undefined, client as unknown as PoolClient, () => client.release());
+    });
+  }
+
+  /** To the handler's transaction; outside of handlers to the ordinary pool. */
+  private route(
+    method: 'query' | 'connect',
+    args: unknown[],
+    within: (run: NestedTransactions) => unknown,
+  ): unknown {
     let run: NestedTransactions | undefined;
     try {
       run = this.currentRun();
     } catch (error) {
       return refuse(args, error as Error);
     }
-    if (run === undefined) {
-      return this.given
-        ? Reflect.apply(this.given.connect, this.given, args)
-        : Reflect.apply(Pool.prototype.connect, this, args);
-    }
-    const client = new NestedClient(run);
-    if (callback === undefined) return Promise.resolve(client);
-    return callback(undefined, client as unknown as PoolClient, () => client.release());
+    if (run) return within(run);
+    const ordinary = this.given ?? this;
+    return Reflect.apply(this.given?.[method] ?? Pool.prototype[method], ordinary, args);
   }
 
   private currentRun(): NestedTransactions | undefined {

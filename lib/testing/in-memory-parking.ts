@@ -112,6 +112,11 @@ export class InMemoryParking implements LedgerParking {
     });
   }
 
+  async holds(lane: Lane, { sequence, offset }: LetterPlace): Promise<boolean> {
+    await this.host.reach();
+    return this.store.parked.get(sequenceName(lane, sequence))?.letters.has(offset) ?? false;
+  }
+
   async list(filter: ParkedFilter, limit: number, after: string | undefined): Promise<ParkedHead[]> {
     await this.host.reach();
     const found = this.fitting(filter).filter(({ id }) => Number(id) > Number(after ?? '0'));

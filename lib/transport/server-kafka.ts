@@ -13,6 +13,7 @@ import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
+import type { KafkaRecord } from '../messages/record.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
@@ -27,6 +28,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { LagReporter } from './lag-reporter.js';
+import { noteLocalServer } from './local-servers.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
@@ -37,6 +39,7 @@ import { expectParking } from './parking-check.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
+import { scanTopic } from './topic-scan.js';
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -56,6 +59,8 @@ interface Life {
   starting: Promise<void>;
   connection?: Connection;
   closing?: Promise<void>;
+  /** What is to be undone at its end besides. */
+  forget?: () => void;
 }
 
 /**
@@ -156,6 +161,14 @@ export class ServerKafka
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
   }
 
+  /**
+   * The records that a topic of its cluster holds as of now, see `scanTopic`. For modules that go through topics.
+   * @throws WrongCallOrderError unless it listens.
+   */
+  readTopic(topic: string, signal: AbortSignal): AsyncGenerator<readonly KafkaRecord[]> {
+    return scanTopic(this.connected().driver, topic, this.resolved.clock, signal);
+  }
+
   /** Whether it has a handler for the topic, in that group. */
   consumes(group: string, topic: string): boolean {
     return group === this.groupId && this.registry.of(topic).length > 0;
@@ -189,6 +202,7 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
       expectOpen(life);
     }
+    life.forget = noteLocalServer(resolved, records);
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
     life.connection.lag.start();
@@ -199,7 +213,9 @@ export class ServerKafka
     return (life.closing ??= this.release(life));
   }
 
-  private async release({ connection, starting }: Life): Promise<void> {
+  private async release(life: Life): Promise<void> {
+    const { connection, starting } = life;
+    life.forget?.();
     if (connection) {
       const { records, replies, producer, lag } = connection;
       const settled = [await settle(lag.stop()), await settle(records.stop())];

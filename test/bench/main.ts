@@ -2,11 +2,12 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { OptionError } from '../../sample/command-line.js';
 import type * as GuardModule from '../../sample/servers/guard.js';
 import type * as ServersModule from '../../sample/servers/index.js';
 import { Bed } from './bed.js';
 import { measure } from './measure.js';
-import { help, OptionError, type Options, parseOptions } from './options.js';
+import { help, type Options, parseOptions } from './options.js';
 import { latencyPicture } from './pictures/latency.js';
 import { throughputPicture } from './pictures/throughput.js';
 import { asJson, asMarkdown, asText, toRows } from './report.js';

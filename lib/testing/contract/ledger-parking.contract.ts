@@ -119,7 +119,10 @@ export function describeParking({ describe, it }: ContractRunner, current: Curre
         appended: [],
         removed: [{ sequence: nameOf('a'), offset }],
       });
+      const holds = () => ledger.parking.holds(lane, { sequence: nameOf('a'), offset: 0n });
+      assert.equal(await holds(), true);
       await work(ledger, removed(0n));
+      assert.equal(await holds(), false);
       await work(ledger, removed(0n));
       const [head] = (await due(ledger, lane)).heads;
       assert.deepEqual([head?.offset, head?.failures, head?.retries, head?.age], [3n, 0, 0, undefined]);

@@ -156,6 +156,19 @@ export class CrashWorld {
     return (await this.pool.query<Row>(text, values)).rows;
   }
 
+  /** Has nobody else get at a table until `during` has ended. */
+  async locking(table: string, during: () => Promise<void>): Promise<void> {
+    const client = await this.pool.connect();
+    try {
+      const name = table.replaceAll('{effects}', this.effectSchema).replaceAll('{ledger}', this.ledgerSchema);
+      await client.query(`begin; lock table ${name} in access exclusive mode`);
+      await during();
+    } finally {
+      // Its end is the transaction's.
+      client.release(true);
+    }
+  }
+
   async count(where = 'true'): Promise<number> {
     const [row] = await this.query<{ n: number }>(
       `select count(*)::int as n from {effects}.effect where ${where}`,

@@ -18,6 +18,8 @@ import { Instance } from './instance.js';
 export const SESSION_TIMEOUT = 6_000;
 export const CONCURRENCY = 4;
 export const POOL_SIZE = 6;
+/** `groupCommit.maxRecords`. */
+export const GROUP_RECORDS = 32;
 export const ATTEMPTS = 6;
 const PARTITIONS = { events: 6, requests: 4, out: 4, volatile: 2 } as const;
 /** Each process is a caller too, and needs one of its own. */
@@ -132,10 +134,11 @@ export class Ground {
 
   /** Resolves when its partitions have leaders. kafkajs' own way of waiting fails while a topic is not known yet. */
   async createTopic(topic: string, partitions: number): Promise<void> {
+    const { servers } = this;
     await this.persistently(`${topic} to be created`, () =>
       this.admin.createTopics({
         waitForLeaders: false,
-        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
+        topics: [{ topic, numPartitions: partitions, replicationFactor: servers.brokers.length }],
       }),
     );
     await until(`${topic} to have leaders`, () =>
@@ -301,9 +304,11 @@ export class Ground {
         topics: this.topics,
         mode: options.mode,
         ordering: options.ordering,
+        concurrent: options.concurrent,
         sessionTimeout: SESSION_TIMEOUT,
         concurrency: CONCURRENCY,
         poolSize: POOL_SIZE,
+        groupRecords: GROUP_RECORDS,
         attempts: ATTEMPTS,
         clockSkew,
         executionLog: this.executionLog(name),
