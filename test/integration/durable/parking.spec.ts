@@ -92,6 +92,34 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
     expect(app.get(DurableLedger).counters()).toMatchObject({ handled: KEYS * 7, parked: 5, dead: 0 });
   });
 
+  it('are tried again in claim mode too, without repeating a step', async () => {
+    const steps: string[] = [];
+
+    @Controller()
+    class Claiming {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @EventPattern<string>('t')
+      async run(@Payload() text: string) {
+        await this.durable.step('call', () => void steps.push(text));
+        if (!healed && text.startsWith(`${BAD}:`)) throw new Error('no such account');
+        await this.durable.transaction('write', async (client) => void (await world.write(client, text)));
+      }
+    }
+    produce(3);
+    await world.start({
+      controllers: [Claiming],
+      server: { ordering, ...quick },
+      durable: { mode: 'claim' },
+    });
+    await eventually(async () => (await letters()).length === 3);
+    healed = true;
+    await eventually(async () => (await world.effects()).length === KEYS * 3);
+    await eventually(async () => (await letters()).length === 0);
+    await expectAllInOrder(3);
+    expect([...steps].sort()).toEqual([...new Set(steps)].sort());
+  });
+
   it('go on after a restart, also in a partition that gets no record any more', async () => {
     produce(3);
     await start();
