@@ -44,9 +44,10 @@ import {
   type DurableOptionsFactory,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { expectDistinctNames } from './handler-names.js';
+import { expectDistinctNames, markHandlers } from './handler-names.js';
 import { currentHandler, currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { offerParking } from './parking-lot.js';
 import { LetterRedriver } from './letter-redriver.js';
 import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
@@ -85,6 +86,7 @@ export class DurableModule
 {
   constructor(
     @Inject(LEDGER) private readonly ledger: Ledger,
+    @Inject(DURABLE_CORE) { clock }: DurableCore,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
     private readonly watch: ServerWatch,
@@ -100,6 +102,8 @@ export class DurableModule
     }
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
+    markHandlers(modules, probe !== undefined);
+    offerParking(modules, ledger, clock);
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     const reserved = new Map<object, number>();

@@ -35,6 +35,7 @@ import { PostgresCare } from './postgres-care.js';
 import { PostgresClaims } from './postgres-claims.js';
 import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
+import { PostgresParking } from './postgres-parking.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
@@ -58,6 +59,7 @@ export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
   readonly failures: PostgresFailures;
+  readonly parking: PostgresParking;
   readonly redrives: PostgresRedrive;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
@@ -81,6 +83,7 @@ export class PostgresLedger implements Ledger {
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
     this.failures = new PostgresFailures(schema, () => this.parts());
+    this.parking = new PostgresParking(schema, this.statements, () => this.parts());
     this.redrives = new PostgresRedrive(schema, this.statements, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     const parts = () => this.parts();
@@ -123,7 +126,7 @@ export class PostgresLedger implements Ledger {
   async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     const { pool, scopes, marks } = this.parts();
     const taken = await takeFence(pool, this.statements, scopes, lane, this.owner, confirm, this.options.log);
-    return { fence: taken.fence, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
+    return { ...taken, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
   }
 
   /** Without waiting for the disk: a fence that fell back in a crash stands lower, and rows tell the rest. */

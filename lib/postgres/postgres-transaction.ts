@@ -22,6 +22,7 @@ import { sqlState } from './ledger-connection-error.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
+import { parkingError, storeParking } from './parking-work.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
@@ -241,6 +242,7 @@ export class PostgresTransaction implements LedgerTransaction {
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
     calls.push(...(await storeSteps(work.steps ?? [], this.statements, this.scopes)));
+    calls.push(...(await storeParking(work.parking ?? [], this.statements, this.scopes)));
     return calls;
   }
 
@@ -288,7 +290,7 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     const swallowed =
       sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
-    return swallowed ? new TransactionAbortedError() : stepError(error);
+    return swallowed ? new TransactionAbortedError() : parkingError(stepError(error));
   }
 
   private lostMessage(): string {
@@ -315,8 +317,8 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 }
 
-function isEmpty({ releases, replies, outbox, steps = [] }: GroupWork): boolean {
-  return releases.length + replies.length + outbox.length + steps.length === 0;
+function isEmpty({ releases, replies, outbox, steps = [], parking = [] }: GroupWork): boolean {
+  return releases.length + replies.length + outbox.length + steps.length + parking.length === 0;
 }
 
 function keyName(scopeId: number, key: Buffer): string {
