@@ -25,6 +25,8 @@ export interface Effect {
   readonly run: number;
   /** Records that the run emitted. */
   readonly emits: number;
+  /** They were committed by a step under a claim: produced in the end, and no offset waits for that. */
+  readonly emitsInStep: boolean;
 }
 
 /** A record that a handler emitted, as it is in its topic. */

@@ -76,6 +76,7 @@ export class Handlers {
       offset: Number(context.getMessage().offset),
       run,
       emits: handler === 'second' ? 0 : emits,
+      emitsInStep: isClaim && message.emitsInStep,
     };
     if (work > 0) await sleep(clock, work / 2);
     for (let index = 0; index < steps; index++) {
@@ -86,15 +87,14 @@ export class Handlers {
       if (isClaim && trouble === SWALLOWS) await swallow(client);
       return run;
     };
-    const emitsInside = isClaim && message.emitsInStep;
     const counted = isClaim
       ? await durable.transaction('effect', async (client) => {
           await write(client);
-          if (emitsInside) await emitAll(run);
+          if (effect.emitsInStep) await emitAll(run);
           return run;
         })
       : await write(durable.client);
-    if (!emitsInside) await emitAll(counted);
+    if (!effect.emitsInStep) await emitAll(counted);
     for (let index = 0; index < steps; index++) {
       await this.step(handler, message, durable, `after-${index}`, run);
     }

@@ -162,6 +162,7 @@ export class Observer {
     const produced = new Set(this.outputs().map(({ run, index }) => `${run}/${index}`));
     for (const effect of this.effects()) {
       if (effect.topic !== topic || effect.partition !== partition || !isBetween(effect.offset)) continue;
+      if (effect.emitsInStep) continue;
       for (let index = 0; index < effect.emits; index++) {
         if (!produced.has(`${effect.run}/${index}`))
           unfinished.push(`record ${index} that run ${effect.run} emitted is not produced`);
