@@ -1,7 +1,7 @@
 import { HandlerTimeoutError, type StaleMemberError } from '../errors/errors.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
-import { Attempt, type AttemptResult, type Delivery } from './attempt.js';
+import { Attempt, succeeded, type AttemptResult, type Delivery } from './attempt.js';
 import { isNobodysFault } from './decision.js';
 import type { EngineContext } from './engine-context.js';
 import type { AfterCommit, Group } from './group.js';
@@ -110,7 +110,7 @@ export class GroupRun {
     for (const delivery of chain) {
       if (this.closed) return;
       const attempt = new Attempt(delivery, this.group, this.context.publish);
-      const result = await this.start(attempt);
+      const result = this.skip(attempt) ?? (await this.start(attempt));
       this.running.delete(attempt);
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;
@@ -119,6 +119,15 @@ export class GroupRun {
       if (!this.isDone(attempt, result)) return;
       if (this.elapsed() >= this.limit || !this.host.mayGoOn()) this.closed = true;
     }
+  }
+
+  /** The end of an attempt whose record was handled before, as far as what is enlisted knows without asking. */
+  private skip(attempt: Attempt): AttemptResult | undefined {
+    const { enlisted } = this.group;
+    if (this.stopping || !enlisted?.isOver(attempt.delivery)) return undefined;
+    attempt.resource = enlisted;
+    attempt.isDuplicate = true;
+    return succeeded;
   }
 
   /** Notes how an attempt ended; `false` if what is behind it in its chain has to wait. */

@@ -11,6 +11,11 @@ export interface GroupResource {
   /** Attempts share nothing: those that succeeded are committed although another of their group failed. */
   readonly isolates: boolean;
   /**
+   * Asked before each run once the resource is enlisted: the record was handled before, and nobody waits for an answer.
+   * It counts as done without its handler being called.
+   */
+  isOver(delivery: Delivery): boolean;
+  /**
    * Makes the work of these attempts durable; whatever was prepared for others of the group is given back.
    * Resolves with what is still to be done for them outside (produce the outbox), awaited before their offsets move.
    */

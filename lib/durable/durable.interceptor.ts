@@ -6,11 +6,12 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { KafkaContext, RpcException } from '@nestjs/microservices';
-import { from, of, type Observable } from 'rxjs';
+import { Observable, of } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { NotDurableError } from '../errors/errors.js';
 import { isAfterFailure } from '../errors/infrastructure.js';
 import { KafkaTransportError } from '../errors/kafka-transport.error.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
 import {
@@ -19,8 +20,8 @@ import {
   type ExecutionMode,
 } from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
-import { GroupEnlistment, type DurableCore } from './group-enlistment.js';
-import { durableRuns, expectNothingNested, type HandlerRun } from './handler-run.js';
+import { GroupEnlistment, type Admitted, type DurableCore } from './group-enlistment.js';
+import { durableRuns, expectNothingNested, outsideRuns, type HandlerRun } from './handler-run.js';
 
 /**
  * Runs a handler inside the transaction of its group, once per idempotency key. Bound to every Kafka handler by
@@ -33,7 +34,10 @@ export class DurableInterceptor implements NestInterceptor {
     private readonly handlers: DurableMetadataAccessor,
   ) {}
 
-  async intercept(context: ExecutionContext, next: CallHandler): Promise<Observable<unknown>> {
+  intercept(
+    context: ExecutionContext,
+    next: CallHandler,
+  ): Observable<unknown> | Promise<Observable<unknown>> {
     if (context.getType() !== 'rpc') return next.handle();
     const [data, rpcContext] = context.getArgs<[unknown, unknown]>();
     if (isProbeCall(context)) {
@@ -56,47 +60,80 @@ export class DurableInterceptor implements NestInterceptor {
     return next.handle();
   }
 
-  private async runOnce(
+  private runOnce(
     attempt: Attempt,
     handler: DurableHandler,
     mode: ExecutionMode,
     next: CallHandler,
-  ): Promise<Observable<unknown>> {
+  ): Observable<unknown> | Promise<Observable<unknown>> {
     attempt.delivery.handler.name = handler.id;
     const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core, mode));
-    let run: HandlerRun | undefined;
+    const enter = (run: Admitted) => (run ? handlerRun(attempt, enlistment, run, next) : of(undefined));
+    const refuse = (error: unknown): never => {
+      throw failure(attempt, enlistment, error);
+    };
     try {
-      run = await enlistment.admit(attempt, handler);
-      if (!run) return of(undefined);
-      // To its end: what a stream still had to write would miss the commit.
-      const values = await durableRuns.run(run, () => allValues(next.handle()));
-      expectNothingNested(run);
-      run.steps.expectEnded();
-      const lost = enlistment.explain(attempt, undefined);
-      if (lost) throw lost;
-      return from(values);
+      const admitted = enlistment.admit(attempt, handler);
+      return isPromise(admitted) ? admitted.then(enter).catch(refuse) : enter(admitted);
     } catch (error) {
-      // Exception filters come next and make something else of it; the engine decides by what was thrown.
-      const thrown = enlistment.explain(attempt, error);
-      attempt.thrown = { error: thrown };
-      // Handlers that run at once share a transaction: one of them failed first.
-      attempt.blameless = attempt.group.order.isConcurrent && isAfterFailure(error);
-      // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
-      throw thrown instanceof KafkaTransportError
-        ? new RpcException({ status: 'error', message: thrown.message })
-        : thrown;
-    } finally {
-      if (run) run.open = false;
-      enlistment.returned(attempt);
+      return refuse(error);
     }
   }
 }
 
-function allValues(stream: Observable<unknown>): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
+/**
+ * The handler's values, at its end: what a stream still had to write would miss the commit. They go on outside of the run,
+ * where `DurablePool` is an ordinary pool to the interceptors and filters around.
+ */
+function handlerRun(
+  attempt: Attempt,
+  enlistment: GroupEnlistment,
+  run: HandlerRun,
+  next: CallHandler,
+): Observable<unknown> {
+  return new Observable((subscriber) => {
     const values: unknown[] = [];
-    stream.subscribe({ next: (value) => values.push(value), error: reject, complete: () => resolve(values) });
+    const end = () => {
+      run.open = false;
+      enlistment.returned(attempt);
+    };
+    const fail = (error: unknown) => {
+      const thrown = failure(attempt, enlistment, error);
+      end();
+      outsideRuns(() => subscriber.error(thrown));
+    };
+    const complete = () => {
+      try {
+        expectNothingNested(run);
+        run.steps.expectEnded();
+        const lost = enlistment.explain(attempt, undefined);
+        if (lost) throw lost;
+      } catch (error) {
+        return fail(error);
+      }
+      end();
+      outsideRuns(() => {
+        for (const value of values) subscriber.next(value);
+        subscriber.complete();
+      });
+    };
+    durableRuns.run(run, () => {
+      // Not ended with the subscriber: a handler that was given up goes on until its end.
+      next.handle().subscribe({ next: (value) => values.push(value), error: fail, complete });
+    });
   });
+}
+
+/** What exception filters get. They come next and make something else of it; the engine decides by what was thrown. */
+function failure(attempt: Attempt, enlistment: GroupEnlistment, error: unknown): unknown {
+  const thrown = enlistment.explain(attempt, error);
+  attempt.thrown = { error: thrown };
+  // Handlers that run at once share a transaction: one of them failed first.
+  attempt.blameless = attempt.group.order.isConcurrent && isAfterFailure(error);
+  // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
+  return thrown instanceof KafkaTransportError
+    ? new RpcException({ status: 'error', message: thrown.message })
+    : thrown;
 }
 
 function foreignTransport(handler: string): string {

@@ -2,7 +2,7 @@ import type { Attempt, Delivery } from '../consumption/attempt.js';
 import { errorFacts } from '../consumption/dead-letter.js';
 import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
 import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
-import type { Execution, LaneWork } from '../execution/admissions.js';
+import type { Admission, Execution, LaneWork } from '../execution/admissions.js';
 import { ClaimGroup } from '../execution/claim-group.js';
 import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
@@ -23,6 +23,7 @@ import type { KafkaRecord } from '../messages/record.js';
 import { isFor, redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
+import { isPromise } from '../runtime/is-promise.js';
 import { parserOf } from '../transport/nest-delivery-handler.js';
 import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
@@ -30,6 +31,9 @@ import { keyByFunction } from './key-function.js';
 import { StepRunner } from './step-runner.js';
 
 const MAX_ERROR_BYTES = 2_000;
+
+/** What a handler is to run in, if it is to run. */
+export type Admitted = HandlerRun | undefined;
 
 /** What all enlistments of a process share. */
 export interface DurableCore {
@@ -68,13 +72,18 @@ export class GroupEnlistment implements GroupResource {
   }
 
   /**
-   * Resolves with what the handler is to run in, or with `undefined` if it must not run: then `attempt.replayed` holds
-   * the replies of the execution that counts, or `attempt.postponed` says that there is none yet.
+   * What the handler is to run in, or `undefined` if it must not run: then `attempt.replayed` holds the replies of the
+   * execution that counts, or `attempt.postponed` says that there is none yet. Not a promise where nothing has to be asked.
    */
-  async admit(attempt: Attempt, handler: DurableHandler): Promise<HandlerRun | undefined> {
-    const { record } = attempt.delivery;
+  admit(attempt: Attempt, handler: DurableHandler): Admitted | Promise<Admitted> {
     const work = this.workOf(attempt.delivery, handler);
-    const admission = await this.executions.admit(work, record).catch(this.countFenced);
+    const admission = this.executions.admit(work, attempt.delivery.record);
+    return isPromise(admission)
+      ? admission.then((found) => this.admitted(work, attempt, found), this.countFenced)
+      : this.admitted(work, attempt, admission);
+  }
+
+  private admitted(work: LaneWork, attempt: Attempt, admission: Admission): Admitted | Promise<Admitted> {
     this.recallFailures(work, attempt.delivery);
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     let replies: readonly EncodedReply[] | undefined;
@@ -90,9 +99,18 @@ export class GroupEnlistment implements GroupResource {
       replies = admission.reply && unpackReplies(admission.reply);
     }
     attempt.isDuplicate = true;
-    attempt.replayed = replies?.length ? replies : await this.replyGone(attempt);
     this.note(work, attempt);
-    return undefined;
+    if (replies?.length || attempt.delivery.kind === 'event') {
+      attempt.replayed = replies ?? [];
+      return undefined;
+    }
+    return replyGone().then((reply) => void (attempt.replayed = [reply]));
+  }
+
+  isOver({ handler, kind, record }: Delivery): boolean {
+    if (kind === 'request') return false;
+    const work = this.works.get(handler.name);
+    return work !== undefined && this.executions.isOver(work.lane, record);
   }
 
   /** The attempt's run has returned or thrown, also if the attempt was given up before. */
@@ -244,7 +262,8 @@ export class GroupEnlistment implements GroupResource {
     this.runs.set(attempt, { opened, execution });
     const { client, outbox, journal } = opened;
     const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
-    return { kind: 'handler', key, attempt: attempt.number, client, outbox, open: true, steps };
+    const { handler } = work.lane.scope;
+    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
@@ -269,12 +288,6 @@ export class GroupEnlistment implements GroupResource {
     let attempts = this.attempts.get(work);
     if (!attempts) this.attempts.set(work, (attempts = new Map()));
     return attempts;
-  }
-
-  private async replyGone({ delivery }: Attempt): Promise<EncodedReply[]> {
-    if (delivery.kind === 'event') return [];
-    const message = 'This request was handled before, and its reply is no longer stored';
-    return [await encodeReply({ err: { status: 'error', message }, isDisposed: true })];
   }
 
   /** Also for an attempt that failed before it was admitted, so that it can be concluded. */
@@ -310,6 +323,11 @@ export class GroupEnlistment implements GroupResource {
       },
     };
   }
+}
+
+async function replyGone(): Promise<EncodedReply> {
+  const message = 'This request was handled before, and its reply is no longer stored';
+  return encodeReply({ err: { status: 'error', message }, isDisposed: true });
 }
 
 function boundedFacts(error: unknown): { name: string; message: string } {

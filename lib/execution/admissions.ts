@@ -73,7 +73,8 @@ export interface PreparedLane {
 
 /** Claims all records of a group that a handler may run for at once, and tells for each what is to be done with it. */
 export class Admissions {
-  private readonly lanes = new Map<string, Promise<PreparedLane>>();
+  /** By handler. */
+  private readonly lanes = new Map<string, PreparedLane | Promise<PreparedLane>>();
   private readonly all: PreparedLane[] = [];
 
   constructor(
@@ -87,30 +88,45 @@ export class Admissions {
     return this.all.filter(({ claimed }) => claimed);
   }
 
-  /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError */
-  async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
-    const { entries, fence } = await this.prepare(work);
-    const entry: Entry | undefined = entries.get(record);
-    if (!entry) throw new Error('A record was admitted to a group that it does not belong to');
-    if (entry.error) return this.refuse(work, fence, record, entry.error);
-    if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
-    if (entry.over)
-      return { kind: 'duplicate', reply: await this.replyOf(work, record, keysOf(work, record)) };
-    if (entry.running) return { kind: 'repeated', of: record };
-    const admission: Admission = entry.known
-      ? await this.resolveKnown(work, entry, entry.known)
-      : { kind: 'run', execution: entry.execution! };
-    entry.running = admission.kind === 'run';
-    return admission;
+  /**
+   * A promise only where something has to be asked: most records of a group are decided by what its first one asked.
+   * @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError, by rejecting
+   */
+  admit(work: LaneWork, record: KafkaRecord): Admission | Promise<Admission> {
+    const lane = this.prepare(work);
+    return lane instanceof Promise
+      ? lane.then((prepared) => this.decide(prepared, record))
+      : this.decide(lane, record);
   }
 
   /** What a record claimed for a handler, also after the end; `undefined` if it has no key or was over before. */
-  executionOf({ scope }: Lane, record: KafkaRecord): Execution | undefined {
-    const lane = this.all.find(({ work }) => work.lane.scope.handler === scope.handler);
-    return lane?.entries.get(record)?.execution;
+  executionOf(lane: Lane, record: KafkaRecord): Execution | undefined {
+    return this.entryOf(lane, record)?.execution;
   }
 
-  private prepare(work: LaneWork): Promise<PreparedLane> {
+  /** The record has ended for this handler, which is known without asking. */
+  isOver(lane: Lane, record: KafkaRecord): boolean {
+    return this.entryOf(lane, record)?.over === true;
+  }
+
+  private entryOf({ scope }: Lane, record: KafkaRecord): Readonly<Entry> | undefined {
+    const lane = this.lanes.get(scope.handler);
+    return lane instanceof Promise ? undefined : lane?.entries.get(record);
+  }
+
+  private decide({ work, fence, entries }: PreparedLane, record: KafkaRecord): Admission | Promise<Admission> {
+    const entry: Entry | undefined = entries.get(record);
+    if (!entry) return Promise.reject(new Error('A record was admitted to a group that it does not belong to'));
+    if (entry.error) return this.refuse(work, fence, record, entry.error);
+    if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
+    if (entry.over) return this.duplicate(work, record, () => keysOf(work, record));
+    if (entry.running) return { kind: 'repeated', of: record };
+    if (entry.known) return this.resolveKnown(work, entry, entry.known);
+    entry.running = true;
+    return { kind: 'run', execution: entry.execution! };
+  }
+
+  private prepare(work: LaneWork): PreparedLane | Promise<PreparedLane> {
     const name = work.lane.scope.handler;
     let prepared = this.lanes.get(name);
     if (!prepared) this.lanes.set(name, (prepared = this.prepareLane(work)));
@@ -122,7 +138,7 @@ export class Admissions {
     const entries = new Map<KafkaRecord, Entry>();
     const firsts = new Map<string, Entry>();
     for (const record of work.records) {
-      const entry = entryOf(work, record, fence);
+      const entry = newEntry(work, record, fence);
       entries.set(record, entry);
       if (!entry.execution || !this.isClaimed(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
@@ -134,6 +150,7 @@ export class Admissions {
     const lane: PreparedLane = { work, fence, entries, claimed };
     if (claimed) await this.claim(lane, [...firsts.values()]);
     this.all.push(lane);
+    this.lanes.set(work.lane.scope.handler, lane);
     return lane;
   }
 
@@ -179,9 +196,10 @@ export class Admissions {
     if (known.state === 'claimed' || (known.state === 'failed' && !sameRecord)) {
       await this.claimer.takeOver(execution, known);
       entry.execution = { ...execution, resumed: true };
+      entry.running = true;
       return { kind: 'run', execution: entry.execution };
     }
-    return { kind: 'duplicate', reply: await this.replyOf(work, record, [claim.key]) };
+    return this.duplicate(work, record, () => [claim.key]);
   }
 
   /**
@@ -198,17 +216,21 @@ export class Admissions {
     const { encoded } = positionKey(topicId, record.partition, record.offset);
     const mayHaveRow = work.isShared || record.offset < fence.rowsBelow;
     if (!mayHaveRow || !(await this.ledger.findExecution(scope, encoded))) throw error;
-    return { kind: 'duplicate', reply: await this.replyOf(work, record, [encoded]) };
+    return this.duplicate(work, record, () => [encoded]);
   }
 
-  /** What is stored under the first of these keys that has a reply. */
-  private async replyOf(
+  /** Its reply is what is stored under the first of these keys that has one. */
+  private duplicate(
     work: LaneWork,
     record: KafkaRecord,
-    keys: readonly Buffer[],
-  ): Promise<Buffer | undefined> {
-    if (work.kind(record) === 'event') return undefined;
-    const replies = await this.ledger.findReplies(work.lane.scope, keys);
+    keys: () => readonly Buffer[],
+  ): Admission | Promise<Admission> {
+    if (work.kind(record) === 'event') return { kind: 'duplicate', reply: undefined };
+    return this.findReply(work, keys()).then((reply) => ({ kind: 'duplicate', reply }));
+  }
+
+  private async findReply({ lane }: LaneWork, keys: readonly Buffer[]): Promise<Buffer | undefined> {
+    const replies = await this.ledger.findReplies(lane.scope, keys);
     return keys.map((key) => replies.get(key.toString('latin1'))).find((reply) => reply !== undefined);
   }
 }
@@ -246,7 +268,7 @@ function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
   }
 }
 
-function entryOf(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
+function newEntry(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
   if (record.offset < fence.nextOffset || work.isForOther?.(record)) return { record, over: true };
   try {
     const key = work.keyOf(record, fence.nextOffset);

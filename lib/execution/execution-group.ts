@@ -29,8 +29,12 @@ export class ExecutionGroup implements GroupExecutions {
     });
   }
 
-  admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
+  admit(work: LaneWork, record: KafkaRecord): Admission | Promise<Admission> {
     return this.admissions.admit(work, record);
+  }
+
+  isOver(lane: Lane, record: KafkaRecord): boolean {
+    return this.admissions.isOver(lane, record);
   }
 
   executionOf(lane: Lane, record: KafkaRecord): Execution | undefined {

@@ -23,8 +23,13 @@ export interface FinishedExecution {
 
 /** The ledger's side of a group; the order of calls is `admit → open → close` for each record, then `commit`. */
 export interface GroupExecutions {
-  /** @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError */
-  admit(work: LaneWork, record: KafkaRecord): Promise<Admission>;
+  /**
+   * Not a promise where nothing has to be asked.
+   * @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError, by rejecting
+   */
+  admit(work: LaneWork, record: KafkaRecord): Admission | Promise<Admission>;
+  /** The record has ended for this handler, which is known without asking. */
+  isOver(lane: Lane, record: KafkaRecord): boolean;
   /** What a record claimed for a handler, also after the end; `undefined` if it has no key or was over before. */
   executionOf(lane: Lane, record: KafkaRecord): Execution | undefined;
   /** @param onLost called if somebody else may have taken the execution over: the run is not wanted any more. */

@@ -37,6 +37,7 @@ export class Session {
   private lost = false;
   private readOnly = false;
   private released = false;
+  private gathering = false;
   private cutting: Promise<void> | undefined;
 
   constructor(
@@ -83,6 +84,21 @@ export class Session {
    */
   async batch(calls: readonly Call[]): Promise<BatchResult> {
     return this.client.pipeline === true && calls.length > 1 ? this.pipelined(calls) : this.sequential(calls);
+  }
+
+  /**
+   * Has what is sent from now on until the end of this turn leave in one packet: where many handlers write at once, a
+   * system call for each of their statements would cost more than all the rest.
+   */
+  gather(): void {
+    const stream = this.client.connection?.stream;
+    if (this.gathering || !stream) return;
+    this.gathering = true;
+    stream.cork();
+    void Promise.resolve().then(() => {
+      this.gathering = false;
+      stream.uncork();
+    });
   }
 
   /** Gives the connection back, or ends it if it is of no more use. Idempotent. */

@@ -34,17 +34,25 @@ const TRANSACTION_END =
 /** Where a transaction stands, as far as its client is concerned. */
 export type ClientGate = () => 'not begun' | 'ended' | Session;
 
+/** Answers a query that came too late. */
+export type RefuseFloating = (args: readonly unknown[]) => unknown;
+
 /** @param isConcurrent other handlers use the transaction at the same time. */
-export function createTransactionClient(isConcurrent: boolean, gate: ClientGate): TransactionClient {
+export function createTransactionClient(
+  isConcurrent: boolean,
+  gate: ClientGate,
+  refuseFloating: RefuseFloating,
+): TransactionClient {
   const query = (...args: unknown[]): unknown => {
     const session = gate();
-    if (session === 'ended') return refuse(args, new WrongCallOrderError(endedMessage));
+    if (session === 'ended') return refuseFloating(args);
     if (session === 'not begun') return refuse(args, new WrongCallOrderError(notBegunMessage));
     const text = textOf(args[0]);
     const command = TRANSACTION_END.exec(text)?.[1];
     if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
     const shared = isConcurrent ? sharedEffect(text) : undefined;
     if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));
+    if (isConcurrent) session.gather();
     const result: unknown = Reflect.apply(session.client.query, session.client, args);
     // A side branch: the caller's own promise is handed on as it is.
     if (isThenable(result)) result.then(undefined, (error: unknown) => session.note(error));

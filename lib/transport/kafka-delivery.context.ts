@@ -12,26 +12,29 @@ export interface DeliveryHost {
   readonly durableConsumer: unknown;
 }
 
-interface Delivered {
-  readonly attempt: Attempt;
-  readonly host: DeliveryHost;
-}
-
-// Not in fields: a context is logged and inspected by users, who are to see Nest's own.
-const deliveries = new WeakMap<object, Delivered>();
-
 /**
  * What `@Ctx()` hands to a handler: Nest's `KafkaContext`, and what this transport knows beyond it. One per attempt.
  */
 export class KafkaDeliveryContext extends KafkaContext {
+  // Hidden: a context is logged and inspected by users, who are to see Nest's own fields.
+  readonly #attempt: Attempt;
+  readonly #host: DeliveryHost;
+
   constructor(args: KafkaContextArgs, attempt: Attempt, host: DeliveryHost) {
     super(args);
-    deliveries.set(this, { attempt, host });
+    this.#attempt = attempt;
+    this.#host = host;
+  }
+
+  /** The attempt behind a handler's context; `undefined` for anything else. */
+  static attemptOf(context: unknown): Attempt | undefined {
+    const isOurs = typeof context === 'object' && context !== null && #attempt in context;
+    return isOurs ? context.#attempt : undefined;
   }
 
   /** 1 for the first run for this record, plus the failures so far: of a durable handler also those of earlier processes. */
   get attempt(): number {
-    return delivered(this).attempt.number;
+    return this.#attempt.number;
   }
 
   /**
@@ -39,7 +42,7 @@ export class KafkaDeliveryContext extends KafkaContext {
    * what runs before durable execution (guards, interceptors bound before it).
    */
   get key(): string | undefined {
-    return delivered(this).attempt.key;
+    return this.#attempt.key;
   }
 
   /**
@@ -47,7 +50,7 @@ export class KafkaDeliveryContext extends KafkaContext {
    * partition was taken away and came back. `false` proves nothing: another process may have called it and died.
    */
   get redelivered(): boolean {
-    return delivered(this).attempt.redelivered;
+    return this.#attempt.redelivered;
   }
 
   /**
@@ -55,7 +58,7 @@ export class KafkaDeliveryContext extends KafkaContext {
    * when `shutdownTimeout` is over.
    */
   get signal(): AbortSignal {
-    return delivered(this).attempt.signal;
+    return this.#attempt.signal;
   }
 
   /**
@@ -64,8 +67,7 @@ export class KafkaDeliveryContext extends KafkaContext {
    * pause. A partition that is assigned anew is not paused.
    */
   pause(): () => void {
-    const { attempt, host } = delivered(this);
-    return host.pause(attempt);
+    return this.#host.pause(this.#attempt);
   }
 
   /**
@@ -73,16 +75,11 @@ export class KafkaDeliveryContext extends KafkaContext {
    * ledger.
    */
   override getConsumer(): Consumer {
-    const { attempt, host } = delivered(this);
-    return attempt.resource ? (host.durableConsumer as Consumer) : super.getConsumer();
+    return this.#attempt.resource ? (this.#host.durableConsumer as Consumer) : super.getConsumer();
   }
 }
 
 /** The attempt behind a handler's context; `undefined` for a context of another transport. For interceptors. */
 export function attemptOf(context: unknown): Attempt | undefined {
-  return typeof context === 'object' && context !== null ? deliveries.get(context)?.attempt : undefined;
-}
-
-function delivered(context: KafkaDeliveryContext): Delivered {
-  return deliveries.get(context)!;
+  return KafkaDeliveryContext.attemptOf(context);
 }

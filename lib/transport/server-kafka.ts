@@ -82,6 +82,8 @@ export class ServerKafka
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
   private life: Life | undefined;
+  /** Nest's own, which only goes on. */
+  private readonly noHook = this.onProcessingStartHook;
 
   /** @throws InvalidOptionError */
   constructor(protected readonly options: KafkaTransportOptions = {}) {
@@ -303,6 +305,7 @@ export class ServerKafka
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
   private hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T> {
+    if (this.onProcessingStartHook === this.noHook && !this.onProcessingEndHook) return run();
     return new Promise((resolve, reject) => {
       const started = this.onProcessingStartHook(this.transportId, context, async () => {
         try {

@@ -32,8 +32,12 @@ export const rewind: Experiment = {
       try {
         const warm = await again.mark('warm', againMs);
         const end = await again.mark('end', againMs);
+        const measured = records * 0.8;
         return {
-          metrics: { perSecond: (records * 0.8) / ((end.at - warm.at) / 1_000) },
+          metrics: {
+            perSecond: measured / ((end.at - warm.at) / 1_000),
+            cpuMicros: (end.cpu - warm.cpu) / measured,
+          },
           flaws: effectFlaws(await bed.count(place), records),
         };
       } finally {

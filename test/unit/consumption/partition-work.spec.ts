@@ -22,6 +22,16 @@ describe('the work on a partition', () => {
     expect(engine.store).toEqual(numbers(200));
   });
 
+  it('calls no handler for what the group knows to be over, and commits past it', async () => {
+    engine = new ScriptedEngine(writing);
+    for (const offset of [1n, 2n, 4n]) engine.over.add(offset);
+    const [partition] = await engine.start();
+    engine.consumer.deliver(partition!, recordsOf(partition!, 6));
+    await eventually(() => engine.consumer.committed() === 6n);
+    expect(engine.store).toEqual(['0', '3', '5']);
+    expect(engine.groups).toEqual([[0n, 1n, 2n, 3n, 4n, 5n]]);
+  });
+
   it('runs all handlers of a record before the next record', async () => {
     engine = new ScriptedEngine([
       (attempt, write) => write(`a${offsetOf(attempt)}`),

@@ -121,6 +121,10 @@ export class ScriptedResource implements GroupResource {
     else this.writes.set(delivery, [text]);
   }
 
+  isOver({ record }: Delivery): boolean {
+    return this.world.over.has(record.offset);
+  }
+
   async commit(attempts: readonly Attempt[]): Promise<AfterCommit | undefined> {
     await this.world.beforeCommit(attempts);
     this.world.groups.push(attempts.map(({ delivery }) => delivery.record.offset));
@@ -165,6 +169,8 @@ export class ScriptedEngine {
   /** Offsets of each group that committed. */
   readonly groups: bigint[][] = [];
   readonly endings: string[] = [];
+  /** Offsets that were handled before, as resources know. */
+  readonly over = new Set<bigint>();
   /** What resources were told of the offset that the broker has. */
   readonly doneBelow: bigint[] = [];
   readonly resources: ScriptedResource[] = [];
