@@ -1,10 +1,17 @@
 export { DurableExecution } from './durable/durable-execution.js';
 export type { StepOptions } from './durable/step.options.js';
-export { DurableLedger, type ExecutionQuery, type InWorkQuery } from './durable/durable-ledger.js';
+export {
+  DurableLedger,
+  type DropParkedOptions,
+  type ExecutionQuery,
+  type InWorkQuery,
+  type ParkedQuery,
+} from './durable/durable-ledger.js';
 export type { DurableOptions, ExecutionMode } from './durable/durable-metadata.accessor.js';
 export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
 export type { RedriveFilter, RedriveOptions, RedriveReport } from './durable/redrive-run.js';
+export type { ParkedFilter, ParkedHead } from './execution/ledger-parking.js';
 export type { DeadCount } from './execution/ledger-redrive.js';
 export { DurableModule } from './durable/durable.module.js';
 export type {

@@ -2,6 +2,7 @@ import type { AssignedPartition } from '../driver/driver.js';
 import type { EncodedReply } from '../messages/reply.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { Group, GroupResource } from './group.js';
+import type { Letter } from './letter.js';
 
 /** What the engine runs for a record. The transport makes one per Nest handler. */
 export interface DeliveryHandler {
@@ -19,6 +20,8 @@ export interface Route {
   readonly handler: DeliveryHandler;
   /** Requests are answered, events are not. */
   readonly kind: 'event' | 'request';
+  /** The stable names of what this may be, where that is known: records are parked under them. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** A record on its way through one handler, across all its attempts in this process. */
@@ -35,6 +38,8 @@ export interface Delivery extends Route {
   readonly seenBefore: boolean;
   /** It failed together with others, or kept them waiting: it shares no group until it is settled. */
   alone: boolean;
+  /** It was parked, and is tried again: its offset is done with. */
+  readonly letter?: Letter | undefined;
   /** Handled to the end; only its replies and its offset may still be on their way. */
   settled: boolean;
 }
@@ -104,6 +109,8 @@ export class Attempt {
   replayed: readonly EncodedReply[] | undefined;
   /** The handler does not run: the record was handled before. Set with `replayed` by the interceptor. */
   isDuplicate = false;
+  /** The handler does not run: the record queues behind a parked one of its key. Set with `replayed`. */
+  isParked = false;
   /** Replies held back until the group has committed. */
   readonly replies: EncodedReply[] = [];
   /** Replies under way. */

@@ -5,7 +5,7 @@ import { errorFacts } from './dead-letter.js';
 import type { Decision } from './decision.js';
 import type { Ending } from './group.js';
 
-const { delivered, completed, duplicate, failed, dead, skipped } = operatorEvents;
+const { delivered, completed, duplicate, failed, dead, parked, skipped } = operatorEvents;
 
 /** Tells operators' tools what becomes of a partition's deliveries. */
 export class DeliveryEvents {
@@ -23,7 +23,8 @@ export class DeliveryEvents {
     delivered.publish({ ...this.facts(delivery), attempt: delivery.failures + 1 });
   }
 
-  succeeded({ delivery, isDuplicate }: Attempt): void {
+  succeeded({ delivery, isDuplicate, isParked }: Attempt): void {
+    if (isParked) return this.parked(delivery, 'behind');
     if (isDuplicate) {
       if (duplicate.hasSubscribers) duplicate.publish(this.facts(delivery));
       return;
@@ -42,10 +43,16 @@ export class DeliveryEvents {
   }
 
   ended(delivery: Delivery, { state, reason, error }: Ending): void {
+    if (state === 'parked') return this.parked(delivery, 'exhausted');
     const event = state === 'dead' ? dead : state === 'skipped' ? skipped : undefined;
     if (!event?.hasSubscribers) return;
     const { name } = errorFacts(error);
     event.publish({ ...this.facts(delivery), attempts: delivery.failures, reason, errorClass: name });
+  }
+
+  /** @param why it failed too often, came `behind` such a one, or is held for an operator. */
+  parked(delivery: Delivery, why: 'exhausted' | 'behind' | 'held'): void {
+    if (parked.hasSubscribers) parked.publish({ ...this.facts(delivery), why, failures: delivery.failures });
   }
 
   private facts({ handler, record }: Delivery): RecordFacts {

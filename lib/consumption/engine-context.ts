@@ -6,6 +6,8 @@ import type { Attempt, ReplyPublisher, Route } from './attempt.js';
 import type { FailureClass } from './decision.js';
 import type { Gate } from './gate.js';
 import type { AfterCommit, Ending, EngineCounters, GroupHost } from './group.js';
+import type { Parking } from './parking.js';
+import type { ParkingPolicy } from './parking-policy.js';
 import type { RetryPolicy } from './retry-policy.js';
 import type { Semaphore } from './semaphore.js';
 import type { Ordering } from './sequences.js';
@@ -31,7 +33,8 @@ export interface EngineOptions {
   readonly ordering: Ordering;
   readonly groupCommit: GroupBounds;
   readonly retry: RetryPolicy;
-  readonly onExhausted: 'dead-letter' | 'block' | undefined;
+  readonly onExhausted: 'dead-letter' | 'park' | 'block' | undefined;
+  readonly parking: ParkingPolicy;
   readonly handlerTimeout: number | undefined;
   /** How long handlers may take to end when the consumer closes. */
   readonly shutdownTimeout: number;
@@ -66,6 +69,8 @@ export interface EnginePorts {
   errorReply(error: unknown): EncodedReply;
   /** There is a dead-letter topic. */
   readonly hasDeadLetterTopic: boolean;
+  /** Absent where nothing can be parked. */
+  readonly parking?: Parking | undefined;
   readonly groupId: GroupHost['groupId'];
   readonly produce: GroupHost['produce'];
   readonly deadLetter: GroupHost['deadLetter'];
@@ -86,6 +91,7 @@ export interface EngineContext extends EnginePorts {
   confirmMembership(): Promise<boolean>;
   /** Something could not be produced: closes the gate if the broker does not answer. */
   suspectBroker(error: unknown): void;
+  readonly parkingPolicy: ParkingPolicy;
   pause(partition: TopicPartition): void;
   resume(partition: TopicPartition): void;
 }

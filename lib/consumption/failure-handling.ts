@@ -8,6 +8,7 @@ import type { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import type { GroupFailure } from './group-run.js';
 import type { Ending, GroupResource } from './group.js';
+import type { LetterOrder } from './letter.js';
 import { retryAfter } from './retry-after.js';
 import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 import type { Settlements } from './settlements.js';
@@ -17,6 +18,8 @@ export interface PartitionLife {
   readonly isRunning: boolean;
   /** Ends waits when it is over. */
   readonly signal: AbortSignal;
+  /** Something of the partition was parked. */
+  parked(): void;
   /** The partition is somebody else's. */
   lose(): void;
 }
@@ -24,6 +27,7 @@ export interface PartitionLife {
 /** Sees to what follows a failure, until the deliveries that it undid may run again or are settled. */
 export class FailureHandling {
   private confirming: Promise<boolean | undefined> | undefined;
+  private crowded = false;
 
   constructor(
     private readonly partition: AssignedPartition,
@@ -41,6 +45,7 @@ export class FailureHandling {
   async interrupted(failure: GroupFailure, failureClass: FailureClass, round: number): Promise<void> {
     if (failureClass === 'infrastructure') return this.hold(failure, round);
     if (failureClass === 'fenced') return this.confirmMembership(round);
+    if (failureClass === 'crowded') this.warnCrowded(failure.error);
     for (const delivery of failure.undone) delivery.alone = true;
     return this.backOff(round);
   }
@@ -50,16 +55,18 @@ export class FailureHandling {
     const { attempt, error } = failure;
     const { delivery } = attempt;
     const { clock, log, options } = this.context;
-    delivery.failures++;
     if (!attempt.resource) attempt.enlistLate?.();
+    const order = delivery.letter?.order;
+    if (order && attempt.resource) return this.obey(attempt, order);
+    delivery.failures++;
     delivery.firstFailure ??= clock.now();
     if (failure.swallowed) {
-      return this.end(attempt, {
-        state: delivery.kind === 'request' ? 'failed' : 'skipped',
-        reason: 'filtered',
-        error,
-      });
+      const state = delivery.kind === 'request' ? 'failed' : 'skipped';
+      await this.end(attempt, { state, reason: 'filtered', error });
+      return;
     }
+    // Without it there is no way to take the letter out of its line.
+    if (delivery.letter && !attempt.resource) return this.postpone(attempt, error);
     const left = (options.retry.deadline ?? Infinity) - (clock.now() - delivery.firstFailure);
     const wanted = retryAfter(error, clock);
     const decision = decide({
@@ -69,6 +76,8 @@ export class FailureHandling {
       attempts: options.retry.attempts,
       overdue: (wanted ?? 0) >= left,
       onExhausted: options.onExhausted,
+      isLetter: delivery.letter !== undefined,
+      canBeParked: attempt.resource !== undefined,
       filtered: attempt.filtered,
       hasPlaceForDead: attempt.resource !== undefined || this.context.hasDeadLetterTopic,
     });
@@ -93,12 +102,21 @@ export class FailureHandling {
       }
       case 'answer':
         attempt.replies.push(failure.answer ?? this.context.errorReply(error));
-        return this.end(attempt, { state: 'failed', reason: 'answered', error });
+        await this.end(attempt, { state: 'failed', reason: 'answered', error });
+        return;
       case 'dead-letter': {
         const reason = failureClass === 'terminal' ? this.context.reasonOf(error) : 'exhausted';
         log.error(`${what} ${delivery.failures} times, it is dead (${reason}): ${why}`);
-        return this.end(attempt, { state: 'dead', reason, error });
+        await this.end(attempt, { state: 'dead', reason, error });
+        return;
       }
+      case 'park':
+        log.error(
+          `${what} ${delivery.failures} times and is parked, with what comes behind it under its key: ${why}`,
+        );
+        return this.park(attempt, error);
+      case 'postpone':
+        return this.postpone(attempt, error);
       case 'skip':
         log.error(`${what} and was skipped: ${why}. Set the option "deadLetter" to keep such records.`);
         this.events.ended(delivery, { state: 'skipped', reason: this.context.reasonOf(error), error });
@@ -109,33 +127,101 @@ export class FailureHandling {
     }
   }
 
-  /** Writes the ending down, however long that takes, and lets the delivery go. */
-  private async end(attempt: Attempt, ending: Ending): Promise<void> {
-    for (let round = 1; this.life.isRunning; round++) {
-      try {
+  /** Parks a record; where there is no room, it is tried again in its place. */
+  private async park(attempt: Attempt, error: unknown): Promise<void> {
+    const { delivery } = attempt;
+    const { classify, clock, options } = this.context;
+    const isCrowded = (problem: unknown) => classify(problem) === 'crowded';
+    const crowded = await this.end(attempt, { state: 'parked', reason: 'exhausted', error }, isCrowded);
+    if (crowded === undefined) return this.life.parked();
+    this.warnCrowded(crowded);
+    await attempt.resource!.noteFailure(attempt, error);
+    return this.wait(retryDelay(options.retry, delivery.failures, clock));
+  }
+
+  /** Has a parked record that failed again wait for its next try. */
+  private async postpone(attempt: Attempt, error: unknown): Promise<void> {
+    const { delivery } = attempt;
+    const { groupId, log, parking } = this.context;
+    await this.insist('have a parked record wait', attempt.resource, async () => {
+      const postponed = await parking!.postpone(groupId, delivery, error);
+      if (postponed === 'held') {
+        this.events.parked(delivery, 'held');
+        log.error(
+          `${delivery.handler.name} failed ${delivery.failures} times at the parked record of ` +
+            `${partitionName(this.partition)} offset ${delivery.record.offset}: it is held until an operator has it ` +
+            `retried, skipped or dropped (DurableLedger): ${describeError(error)}`,
+        );
+      }
+      this.settlements.settle(attempt, undefined);
+    });
+  }
+
+  private async obey(attempt: Attempt, { state, reason }: LetterOrder): Promise<void> {
+    const { delivery } = attempt;
+    this.context.log.log(
+      `The parked record of ${partitionName(this.partition)} offset ${delivery.record.offset} is ${state}, as an operator wants`,
+    );
+    const error = Object.assign(new Error(reason), { name: 'OperatorOrder' });
+    await this.end(attempt, { state, reason: 'operator', error });
+  }
+
+  /** Once: who is told once too many does not listen. */
+  private warnCrowded(error: unknown): void {
+    if (!this.crowded) this.context.log.warn(describeError(error));
+    this.crowded = true;
+  }
+
+  /**
+   * Writes the ending down, however long that takes, and lets the delivery go; unless it meets an error to give up at,
+   * which it resolves with.
+   */
+  private end(
+    attempt: Attempt,
+    ending: Ending,
+    givesUpAt: (error: unknown) => boolean = () => false,
+  ): Promise<unknown> {
+    return this.insist(
+      'write an ending down',
+      attempt.resource,
+      async () => {
         const after = attempt.resource
           ? await attempt.resource.conclude(attempt, ending)
           : await this.context.concludeWithoutResource(attempt, ending);
         this.events.ended(attempt.delivery, ending);
-        return this.settlements.settle(attempt, after?.());
+        this.settlements.settle(attempt, after?.());
+      },
+      givesUpAt,
+    );
+  }
+
+  /** Does something again and again until it succeeds, or the partition goes away. */
+  private async insist(
+    what: string,
+    resource: GroupResource | undefined,
+    work: () => Promise<void>,
+    givesUpAt: (error: unknown) => boolean = () => false,
+  ): Promise<unknown> {
+    for (let round = 1; this.life.isRunning; round++) {
+      try {
+        return void (await work());
       } catch (error) {
+        if (givesUpAt(error)) return error;
         if (round === 1) {
-          this.context.log.warn(
-            `${partitionName(this.partition)} waits to write an ending down: ${describeError(error)}`,
-          );
+          this.context.log.warn(`${partitionName(this.partition)} waits to ${what}: ${describeError(error)}`);
         }
         const failureClass = this.context.classify(error);
         if (failureClass === 'fenced') {
           await this.confirmMembership(round);
           continue;
         }
-        const { resource } = attempt;
         if (!resource) this.context.suspectBroker(error);
         else if (failureClass === 'infrastructure') this.closeGate(resource, error);
         await this.context.gate.opened(this.life.signal);
         await this.backOff(round);
       }
     }
+    return undefined;
   }
 
   /** Waits until what is down is up. Only a shared resource stops the other partitions too. */

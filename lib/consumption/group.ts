@@ -1,5 +1,6 @@
 import type { OutgoingRecord, RecordMetadata } from '../messages/record.js';
 import type { Attempt, Delivery } from './attempt.js';
+import type { ParkingPolicy } from './parking-policy.js';
 
 /**
  * Something whose outcome is decided together with a group: a database transaction.
@@ -40,9 +41,9 @@ export interface GroupResource {
 
 export type AfterCommit = () => Promise<void>;
 
-/** A terminal end other than success. */
+/** An end other than success. `parked`: the resource keeps the record, and has it tried again later. */
 export interface Ending {
-  readonly state: 'failed' | 'dead' | 'skipped';
+  readonly state: 'failed' | 'dead' | 'skipped' | 'parked';
   /** For `dead`, as in the dead letter's `dlt-reason`. */
   readonly reason: string;
   readonly error: unknown;
@@ -60,6 +61,7 @@ export interface EngineCounters {
 export interface GroupHost {
   /** The consumer group's id. */
   readonly groupId: string;
+  readonly parkingPolicy: ParkingPolicy;
   /** Always the same object; its numbers grow. */
   readonly counters: EngineCounters;
   /** Produces a record by the consumer's own producer; resolves when the broker has it. */

@@ -14,6 +14,7 @@ import type { Trial } from './gate.js';
 import { GroupPace } from './group-pace.js';
 import { GroupRun, type GroupFailure, type GroupOutcome, type GroupRunHost } from './group-run.js';
 import { Group, type GroupOrder, type GroupResource } from './group.js';
+import { LetterDrain } from './letter-drain.js';
 import { OffsetTracker } from './offset-tracker.js';
 import { PartitionPause } from './partition-pause.js';
 import { Sequences, type Entry, type Sequence } from './sequences.js';
@@ -51,6 +52,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private lastResource: GroupResource | undefined;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
+  /** What is parked of this partition. */
+  readonly letters: LetterDrain;
 
   /** @param before what this process knows of earlier assignments. */
   constructor(
@@ -64,10 +67,12 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     this.pace = new GroupPace(groupCommit);
     this.pause = new PartitionPause(partition, context);
     this.tracker = new OffsetTracker(partition.startOffset);
-    this.settlements = new Settlements(this.tracker, context.log, () => {
+    this.letters = new LetterDrain(partition, context, this);
+    const done = () => {
       context.completed();
       this.balance();
-    });
+    };
+    this.settlements = new Settlements(this.tracker, context.log, done, () => this.letters.left());
     this.events = new DeliveryEvents(context.groupId, context.clock);
     this.failures = new FailureHandling(partition, context, this.settlements, this.events, this);
   }
@@ -90,6 +95,12 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
       this.sequences.push(record);
     }
     this.balance();
+    this.gather();
+  }
+
+  /** A letter, for `letters`. */
+  pushFront(record: KafkaRecord, deliveries: readonly Delivery[]): void {
+    this.sequences.pushFront(record, deliveries);
     this.gather();
   }
 
@@ -141,9 +152,14 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     return this.isRunning && !this.pause.released;
   }
 
+  parked(): void {
+    this.letters.wake();
+  }
+
   began(delivery: Delivery): void {
     delivery.runs++;
     this.events.called(delivery);
+    if (delivery.letter) return;
     if (delivery.record.offset >= this.reached) this.reached = delivery.record.offset + 1n;
   }
 
@@ -221,7 +237,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     const began = clock.monotonic();
     this.runs.add(run);
     const outcome = await run.run(mayLeave);
-    if (group.enlisted) this.lastResource = group.enlisted;
+    if (group.enlisted && !group.deliveries[0]?.letter) this.lastResource = group.enlisted;
     void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
     const [{ sequence }] = entries as [Entry];
     if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;

@@ -63,6 +63,7 @@ export class RecordConsumer implements ConsumerListener {
           this.suspectBroker(error);
           throw error;
         }),
+      parkingPolicy: ports.options.parking,
       pause: (partition) => consumer.pause([partition]),
       resume: (partition) => consumer.resume([partition]),
     };
@@ -172,6 +173,7 @@ export class RecordConsumer implements ConsumerListener {
     });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
     this.tellRebalanced('assigned', partitions);
+    void this.openParked(assigned);
     await this.commit(assigned);
   }
 
@@ -207,6 +209,19 @@ export class RecordConsumer implements ConsumerListener {
       `${partitionName(partition)}: offset ${wanted} does not exist (any more), reading goes on at ${resumeAt}. ` +
         "Records in between were deleted by the broker before this group had read them: raise the topic's retention.",
     );
+  }
+
+  /** Also a partition that gets no record any more has its parked ones tried again. */
+  private async openParked(assigned: readonly PartitionProcessor[]): Promise<void> {
+    const { parking, groupId } = this.context;
+    if (!parking) return;
+    const partitions = assigned.map(({ partition }) => partition);
+    // Whoever can't be asked now is asked by each of them, until it answers.
+    const parked = await parking.partitionsOf(groupId, partitions).catch(() => partitions);
+    const names = new Set(parked.map(partitionName));
+    for (const processor of assigned) {
+      if (names.has(partitionName(processor.partition))) processor.letters.wake();
+    }
   }
 
   private tellRebalanced(change: 'assigned' | RevocationReason, partitions: readonly TopicPartition[]): void {

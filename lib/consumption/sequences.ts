@@ -67,6 +67,22 @@ export class Sequences {
     this.held += entry.bytes;
   }
 
+  /** Puts a record before those of its sequence that are not being worked on, to run by itself: its turn was earlier. */
+  pushFront(record: KafkaRecord, deliveries: readonly Delivery[]): void {
+    const key = orderKey(record, this.ordering);
+    let sequence = key === undefined ? undefined : this.byKey.get(key);
+    if (!sequence) {
+      sequence = new Sequence(key);
+      if (key !== undefined) this.byKey.set(key, sequence);
+      this.ready.add(sequence);
+    }
+    // What is taken and done by then leaves behind it.
+    const entry: Entry = { record, sequence, bytes: sizeOf(record), deliveries, next: sequence.head };
+    sequence.head = entry;
+    sequence.tail ??= entry;
+    this.held += entry.bytes;
+  }
+
   /**
    * Takes up to `records` records from the heads of ready sequences, at most `each` of one: in turns, so that many
    * sequences get on rather than few. A record that has to run by itself comes by itself.
@@ -118,6 +134,7 @@ export class Sequences {
   *unbegun(): Iterable<bigint> {
     for (const sequence of [...this.ready, ...this.taken]) {
       for (let entry = sequence.head; entry; entry = entry.next) {
+        if (entry.deliveries?.some(({ letter }) => letter)) continue;
         if (!entry.deliveries?.some(({ runs, seenBefore }) => runs > 0 || seenBefore)) {
           yield entry.record.offset;
         }

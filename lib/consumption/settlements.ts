@@ -10,16 +10,21 @@ export class Settlements {
   private readonly streams = new Set<Attempt>();
   private readonly cut = new WeakSet<Attempt>();
 
-  /** @param onDone called for each delivery whose replies, outbox and stream are all acknowledged. */
+  /**
+   * @param onDone called for each delivery whose replies, outbox and stream are all acknowledged.
+   * @param onLetter called for each that was parked, when it is done or parked again.
+   */
   constructor(
     private readonly tracker: OffsetTracker,
     private readonly log: Log,
     private readonly onDone: () => void,
+    private readonly onLetter: () => void,
   ) {}
 
   /** The delivery is done; its offset moves when its replies and what follows the commit are acknowledged. */
   settle(attempt: Attempt, afterwards: Promise<void> | undefined): void {
     attempt.delivery.settled = true;
+    if (attempt.delivery.letter) this.onLetter();
     attempt.release();
     if (!afterwards && attempt.published.length === 0 && !attempt.streaming) return this.complete(attempt);
     if (attempt.streaming) this.streams.add(attempt);
@@ -46,7 +51,8 @@ export class Settlements {
   }
 
   private complete({ delivery }: Attempt): void {
-    this.tracker.complete(delivery.record.offset);
+    // The offset of a letter was let go when it was parked.
+    if (!delivery.letter) this.tracker.complete(delivery.record.offset);
     this.onDone();
   }
 

@@ -1,7 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
+import { InvalidOptionError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { DurableCounters } from '../execution/ledger-counters.js';
 import type { Scope } from '../execution/ledger.js';
+import type { ParkedFilter, ParkedHead } from '../execution/ledger-parking.js';
 import type {
   ExecutionFilter,
   ExecutionInWork,
@@ -12,7 +13,7 @@ import type {
 } from '../execution/ledger-reader.js';
 import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
-import { wholeNumber } from '../transport/option-checks.js';
+import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
@@ -32,6 +33,19 @@ export interface InWorkQuery extends Partial<Scope> {
   readonly limit?: number | undefined;
 }
 
+export interface ParkedQuery extends ParkedFilter {
+  /** At most so many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+  /** The `id` of the last one of the page before. */
+  readonly after?: string | undefined;
+}
+
+export interface DropParkedOptions {
+  /** Also what waits behind the head. Default `false`. */
+  readonly all?: boolean | undefined;
+}
+
+const PARKED_FILTERS = ['group', 'handler', 'id', 'topic'];
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
 
@@ -102,6 +116,45 @@ export class DurableLedger {
     return this.redriver.redrive(filter, options);
   }
 
+  /**
+   * Parked sequences, oldest first: what fails, how often it was tried, when it is tried next, and how many records of its
+   * key wait behind it.
+   * @throws InvalidOptionError, LedgerUnreachableError
+   */
+  async parked({ limit = DEFAULT_LIMIT, after, ...filter }: ParkedQuery = {}): Promise<ParkedHead[]> {
+    checkLimit(limit);
+    return this.core.ledger.parking.list(parkedFilter(filter), limit, after && sequenceId(after));
+  }
+
+  /**
+   * Has the heads of parked sequences tried at once, held ones too, by whoever has their partition. Resolves with how many
+   * there are. Without a filter: all.
+   * @throws InvalidOptionError, LedgerUnreachableError
+   */
+  async retryParked(filter: ParkedFilter = {}): Promise<number> {
+    return this.core.ledger.parking.retry(parkedFilter(filter));
+  }
+
+  /**
+   * Has the head of a parked sequence end as `skipped`, without its handler, by whoever has its partition; the next record
+   * of its key goes on.
+   * @param id of the sequence, from `parked()`.
+   * @param reason for the ledger.
+   * @returns `false` if there is no such sequence any more.
+   * @throws InvalidOptionError, LedgerUnreachableError
+   */
+  async skipParked(id: string, reason: string): Promise<boolean> {
+    return this.core.ledger.parking.order(sequenceId(id), { state: 'skipped', reason }, false);
+  }
+
+  /**
+   * Has the head of a parked sequence end as `dead`, with its dead letter; with `all`, also what waits behind it now.
+   * As `skipParked` otherwise.
+   */
+  async dropParked(id: string, reason: string, { all = false }: DropParkedOptions = {}): Promise<boolean> {
+    return this.core.ledger.parking.order(sequenceId(id), { state: 'dead', reason }, all);
+  }
+
   /** What this process did since it started. */
   counters(): DurableCounters {
     return this.core.counters.snapshot();
@@ -147,6 +200,22 @@ export class DurableLedger {
 /** @throws InvalidOptionError */
 function checkLimit(limit: number): void {
   wholeNumber('limit', limit, 1, MAX_LIMIT);
+}
+
+/** @throws InvalidOptionError */
+function parkedFilter(filter: ParkedFilter): ParkedFilter {
+  onlyKnown('parked filter', filter, PARKED_FILTERS);
+  if (filter.id !== undefined) sequenceId(filter.id);
+  return filter;
+}
+
+/** @throws InvalidOptionError */
+function sequenceId(id: string): string {
+  if (/^\d{1,18}$/.test(id)) return id;
+  throw new InvalidOptionError(
+    'id',
+    'must be the id of a parked sequence, as DurableLedger.parked() tells it',
+  );
 }
 
 function insideMessage(kind: 'handler' | 'transaction'): string {

@@ -20,6 +20,8 @@ export class DurableGuard implements CanActivate {
     if (!attempt) return true;
     const handler = this.handlers.of(context);
     if (!handler.durable) return true;
+    const { letter } = attempt.delivery;
+    if (letter && letter.handler !== handler.id) return true;
     attempt.enlistLate = () => {
       attempt.delivery.handler.name = handler.id;
       const mode = handler.mode ?? this.core.mode;

@@ -55,6 +55,10 @@ export class DurableInterceptor implements NestInterceptor {
       attempt.postpone();
       return of(undefined);
     }
+    if (attempt && isForAnother(attempt, handler)) {
+      attempt.isDuplicate = true;
+      return of(undefined);
+    }
     if (attempt) return this.runOnce(attempt, handler, mode, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
     return next.handle();
@@ -73,12 +77,21 @@ export class DurableInterceptor implements NestInterceptor {
       throw failure(attempt, enlistment, error);
     };
     try {
+      if (attempt.delivery.letter?.order) {
+        enlistment.workOf(attempt.delivery, handler);
+        throw new RpcException('An operator ends this parked record');
+      }
       const admitted = enlistment.admit(attempt, handler);
       return isPromise(admitted) ? admitted.then(enter).catch(refuse) : enter(admitted);
     } catch (error) {
       return refuse(error);
     }
   }
+}
+
+/** A letter was parked for one handler; another one that shares its method, by inheritance, has no part in it. */
+function isForAnother({ delivery: { letter } }: Attempt, { id }: DurableHandler): boolean {
+  return letter !== undefined && letter.handler !== id;
 }
 
 /**

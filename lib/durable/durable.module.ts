@@ -18,6 +18,7 @@ import { LedgerKeeper } from '../execution/ledger-keeper.js';
 import { LeaseKeeper } from '../execution/lease-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { DurablePool } from '../postgres/durable-pool.js';
+import { FloatingQueries } from '../postgres/floating-queries.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
 import { oneOf, onlyKnown, wholeNumber } from '../transport/option-checks.js';
@@ -43,9 +44,10 @@ import {
   type DurableOptionsFactory,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { expectDistinctNames } from './handler-names.js';
-import { currentNested } from './handler-run.js';
+import { expectDistinctNames, markHandlers } from './handler-names.js';
+import { currentHandler, currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { offerParking } from './parking-lot.js';
 import { LetterRedriver } from './letter-redriver.js';
 import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
@@ -84,6 +86,7 @@ export class DurableModule
 {
   constructor(
     @Inject(LEDGER) private readonly ledger: Ledger,
+    @Inject(DURABLE_CORE) { clock }: DurableCore,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
     private readonly watch: ServerWatch,
@@ -99,6 +102,8 @@ export class DurableModule
     }
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
+    markHandlers(modules, probe !== undefined);
+    offerParking(modules, ledger, clock);
     if (!probe) return;
     // Each server registers its handlers right after it is announced here.
     const reserved = new Map<object, number>();
@@ -219,11 +224,13 @@ function createLedger(options: DurableModuleOptions): Ledger {
     prepare,
     clock,
     log: new Logger('DurableLedger'),
+    whoseRun: currentHandler,
   });
 }
 
 function createPool({ connection, ledger, clock = systemClock }: DurableModuleOptions): DurablePool {
-  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock));
+  const { refuse } = new FloatingQueries(new Logger('DurablePool'), currentHandler);
+  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock), refuse);
 }
 
 function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {

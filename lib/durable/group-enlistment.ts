@@ -1,5 +1,4 @@
 import type { Attempt, Delivery } from '../consumption/attempt.js';
-import { errorFacts } from '../consumption/dead-letter.js';
 import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
 import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
 import type { Admission, Execution, LaneWork } from '../execution/admissions.js';
@@ -17,6 +16,7 @@ import {
   positionKey,
   recordKey,
   redrivenKey,
+  type IdempotencyKey,
 } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
@@ -28,9 +28,8 @@ import { parserOf } from '../transport/nest-delivery-handler.js';
 import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
 import type { HandlerRun } from './handler-run.js';
 import { keyByFunction } from './key-function.js';
+import { boundedFacts, park } from './park.js';
 import { StepRunner } from './step-runner.js';
-
-const MAX_ERROR_BYTES = 2_000;
 
 /** What a handler is to run in, if it is to run. */
 export type Admitted = HandlerRun | undefined;
@@ -85,6 +84,11 @@ export class GroupEnlistment implements GroupResource {
 
   private admitted(work: LaneWork, attempt: Attempt, admission: Admission): Admitted | Promise<Admitted> {
     this.recallFailures(work, attempt.delivery);
+    if (admission.kind === 'parked') {
+      attempt.isParked = true;
+      attempt.replayed = [];
+      return undefined;
+    }
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     let replies: readonly EncodedReply[] | undefined;
     if (admission.kind === 'repeated') {
@@ -137,6 +141,7 @@ export class GroupEnlistment implements GroupResource {
     const { counters } = this.core;
     for (const attempt of attempts) {
       if (this.runs.has(attempt)) counters.handled++;
+      else if (attempt.isParked) counters.parked++;
       else if (this.works.has(attempt.delivery.handler.name)) counters.suppressed++;
       const work = this.works.get(attempt.delivery.handler.name);
       if (work) this.forgetFailures(work, attempt.delivery);
@@ -174,6 +179,8 @@ export class GroupEnlistment implements GroupResource {
     const { delivery } = attempt;
     const work = this.works.get(delivery.handler.name)!;
     const { ledger, fences } = this.core;
+    const { letter } = delivery;
+    if (ending.state === 'parked') return this.park(work, delivery, ending);
     const execution = this.claimOf(work, delivery, ending);
     const dead = ending.state === 'dead';
     const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
@@ -191,18 +198,28 @@ export class GroupEnlistment implements GroupResource {
         reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
         deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
         outbox: outbox ?? null,
+        letter: letter && { sequence: letter.sequence, offset: delivery.record.offset },
       });
     } catch (error) {
       if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
-    if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
+    // Whether the letter was still there is for the ledger to say.
+    if (letter) fences.forget(fence, undefined);
+    else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
     if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
     return undefined;
+  }
+
+  private async park(work: LaneWork, delivery: Delivery, { error }: Ending): Promise<undefined> {
+    const { parkingPolicy } = this.group.host;
+    await park(this.core, parkingPolicy, work, delivery, boundedFacts(error)).catch(this.countFenced);
+    this.core.counters.parked++;
+    this.forgetFailures(work, delivery);
   }
 
   /** What was noted of its failures is of no more use: the record has ended. */
@@ -242,7 +259,7 @@ export class GroupEnlistment implements GroupResource {
   private countEnding(state: Ending['state'], known: KnownExecution | undefined): void {
     const { counters } = this.core;
     if (known) counters.suppressed++;
-    else if (state !== 'skipped') counters[state]++;
+    else if (state === 'failed' || state === 'dead') counters[state]++;
   }
 
   private dispatching(outbox: readonly OutboxRecord[]): AfterCommit | undefined {
@@ -262,7 +279,8 @@ export class GroupEnlistment implements GroupResource {
     this.runs.set(attempt, { opened, execution });
     const { client, outbox, journal } = opened;
     const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
-    return { kind: 'handler', key, attempt: attempt.number, client, outbox, open: true, steps };
+    const { handler } = work.lane.scope;
+    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
@@ -271,9 +289,8 @@ export class GroupEnlistment implements GroupResource {
     // What was claimed, rather than what a key function would say now.
     const claimed = keyless ? undefined : this.executions.executionOf(work.lane, record)?.claim;
     if (claimed) return claimed;
-    const key = keyless
-      ? positionKey(work.lane.topicId, record.partition, record.offset)
-      : work.keyOf(record);
+    const position = () => positionKey(work.lane.topicId, record.partition, record.offset);
+    const key = keyless ? position() : keyOr(position, () => work.keyOf(record));
     return { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
   }
 
@@ -310,6 +327,8 @@ export class GroupEnlistment implements GroupResource {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
       holder,
       isShared: this.group.order.isShared,
+      letter: delivery.letter?.sequence,
+      maxLetters: host.parkingPolicy.maxLetters,
       records: own.map(({ record }) => record),
       kind: (record) => kinds.get(record)!,
       keyOf: (record, over = 0n) => {
@@ -329,7 +348,12 @@ async function replyGone(): Promise<EncodedReply> {
   return encodeReply({ err: { status: 'error', message }, isDisposed: true });
 }
 
-function boundedFacts(error: unknown): { name: string; message: string } {
-  const { name, message } = errorFacts(error);
-  return { name, message: message.slice(0, MAX_ERROR_BYTES) };
+/** A record that ends without having been claimed may turn out to have no key. */
+function keyOr(otherwise: () => IdempotencyKey, key: () => IdempotencyKey): IdempotencyKey {
+  try {
+    return key();
+  } catch (error) {
+    if (error instanceof IdempotencyKeyError) return otherwise();
+    throw error;
+  }
 }

@@ -1,10 +1,12 @@
 import type { ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { NotDurableError } from '../errors/errors.js';
+import { HANDLER_NAMES } from '../transport/handler-registry.js';
 import { handlerOf, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
 
 /** Where Nest's pattern decorators write; its index does not export the names. */
 const PATTERN_METADATA = 'microservices:pattern';
+const PATTERN_EXTRAS_METADATA = 'microservices:pattern_extras';
 export const TRANSPORT_METADATA = 'microservices:transport';
 
 interface Claimant {
@@ -36,6 +38,20 @@ export function durableNames(modules: ModulesContainer, global: boolean): Set<st
     for (const { handler } of durableHandlers(controller, global)) names.add(handler.id);
   }
   return names;
+}
+
+/** Tells the transport which of its handlers a durable one is: Nest hands the extras of a pattern on with its handler. */
+export function markHandlers(modules: ModulesContainer, global: boolean): void {
+  const names = new Map<Function, Set<string>>();
+  for (const controller of controllersOf(modules)) {
+    for (const { handler, method } of durableHandlers(controller, global)) {
+      names.set(method, (names.get(method) ?? new Set()).add(handler.id));
+    }
+  }
+  for (const [method, ids] of names) {
+    const extras = Reflect.getMetadata(PATTERN_EXTRAS_METADATA, method) as object | undefined;
+    Reflect.defineMetadata(PATTERN_EXTRAS_METADATA, { ...extras, [HANDLER_NAMES]: [...ids] }, method);
+  }
 }
 
 /** The patterns of its other handlers for Kafka: what dead letters call these by. */

@@ -246,3 +246,10 @@ export class StepTimeoutError extends KafkaTransportError {
     });
   }
 }
+
+/** There is no room to park a record: it waits in its place, and what is behind it too. */
+export class ParkingFullError extends KafkaTransportError {
+  constructor(message: string) {
+    super('KT_PARKING_FULL', message, { retryable: true });
+  }
+}

@@ -32,6 +32,7 @@ export const ERROR_CODES = [
   'KT_STEP_ORDER',
   'KT_STEP_RESULT',
   'KT_STEP_TIMEOUT',
+  'KT_PARKING_FULL',
 ] as const;
 
 export type ErrorCode = (typeof ERROR_CODES)[number];

@@ -3,6 +3,7 @@ import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
 import type { KafkaRecord } from '../messages/record.js';
 import type { HoldVerdict } from './claims.js';
+import { isGone, ParkingQueue, queued, type Parked, type PlaceInQueue } from './parking-queue.js';
 import type { FenceHolder, FenceRegistry } from './fence-registry.js';
 import type { ExecutionClaim, Fence, KnownExecution, Lane, LaneClaim, Ledger } from './ledger.js';
 
@@ -18,6 +19,10 @@ export interface LaneWork {
   readonly keyOf: (record: KafkaRecord, over?: bigint) => IdempotencyKey;
   /** It was put back for another handler: there is nothing to do for this one. */
   readonly isForOther?: (record: KafkaRecord) => boolean;
+  /** Its one record was parked, at the head of this sequence. */
+  readonly letter?: Buffer | undefined;
+  /** Most letters of a sequence. */
+  readonly maxLetters: number;
 }
 
 /** What is to be done with a record. */
@@ -26,7 +31,9 @@ export type Admission =
   /** It was handled before; `reply` is what was answered then. */
   | { readonly kind: 'duplicate'; readonly reply: Buffer | undefined }
   /** It repeats `of`, which comes earlier in this very group. */
-  | { readonly kind: 'repeated'; readonly of: KafkaRecord };
+  | { readonly kind: 'repeated'; readonly of: KafkaRecord }
+  /** It queues behind a parked record of its key. */
+  | Parked;
 
 /** A record's place in the ledger, within one group. */
 export interface Execution {
@@ -57,6 +64,8 @@ interface Entry {
   readonly error?: unknown;
   /** Below the fence, or for another handler: whatever became of it, it is over. */
   readonly over?: boolean;
+  /** It has to queue behind a parked one. */
+  readonly parked?: PlaceInQueue | undefined;
   known?: KnownExecution | undefined;
   repeats?: KafkaRecord | undefined;
   /** Handed out to be run; who comes second (one method, two patterns of one topic) repeats it. */
@@ -69,6 +78,8 @@ export interface PreparedLane {
   readonly entries: ReadonlyMap<KafkaRecord, Readonly<Entry>>;
   /** Something of it was claimed, and its fence is to move. */
   readonly claimed: boolean;
+  /** Some of its records queue behind parked ones. */
+  readonly hasParked: boolean;
 }
 
 /** Claims all records of a group that a handler may run for at once, and tells for each what is to be done with it. */
@@ -90,7 +101,8 @@ export class Admissions {
 
   /**
    * A promise only where something has to be asked: most records of a group are decided by what its first one asked.
-   * @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError, by rejecting
+   * @throws IdempotencyKeyError, KeyReusedError, FencedError, LedgerUnreachableError, ExecutionInWorkError,
+   * ParkingFullError, by rejecting
    */
   admit(work: LaneWork, record: KafkaRecord): Admission | Promise<Admission> {
     const lane = this.prepare(work);
@@ -122,6 +134,7 @@ export class Admissions {
     if (!entry)
       return Promise.reject(new Error('A record was admitted to a group that it does not belong to'));
     if (entry.error) return this.refuse(work, fence, record, entry.error);
+    if (entry.parked) return queued(entry.parked, work.lane, work.maxLetters);
     if (entry.repeats) return { kind: 'repeated', of: entry.repeats };
     if (entry.over) return this.duplicate(work, record, () => keysOf(work, record));
     if (entry.running) return { kind: 'repeated', of: record };
@@ -139,11 +152,15 @@ export class Admissions {
 
   private async prepareLane(work: LaneWork): Promise<PreparedLane> {
     const fence = await this.fences.take(work.lane, work.holder);
+    const gone =
+      work.letter !== undefined && (await isGone(this.ledger, work.lane, work.letter, work.records));
+    const parked = work.letter ? undefined : this.fences.parking.of(work.lane);
+    const queue = parked && new ParkingQueue(parked, work.maxLetters);
     const entries = new Map<KafkaRecord, Entry>();
     const firsts = new Map<string, Entry>();
     const repeated: [Entry, Entry][] = [];
     for (const record of work.records) {
-      const entry = newEntry(work, record, fence);
+      const entry = gone ? { record, over: true } : newEntry(work, record, fence, queue);
       entries.set(record, entry);
       if (!entry.execution || !this.isClaimed(work, entry.execution)) continue;
       const name = entry.execution.claim.key.toString('latin1');
@@ -151,8 +168,9 @@ export class Admissions {
       if (first) repeated.push([entry, first]);
       else firsts.set(name, entry);
     }
-    const claimed = work.records.some(({ offset }) => offset >= fence.nextOffset);
-    const lane: PreparedLane = { work, fence, entries, claimed };
+    const claimed = work.letter ? !gone : work.records.some(({ offset }) => offset >= fence.nextOffset);
+    const hasParked = queue !== undefined && [...entries.values()].some((entry) => entry.parked);
+    const lane: PreparedLane = { work, fence, entries, claimed, hasParked };
     if (claimed) await this.claim(lane, [...firsts.values()]);
     for (const [entry, first] of repeated) repeat(entry, first);
     this.all.push(lane);
@@ -242,7 +260,9 @@ export class Admissions {
 }
 
 /** Positions have rows only where the fence cannot tell what is done; anything else always has one. */
-export function hasRow({ isShared }: LaneWork, { key, claim, fence }: Execution): boolean {
+export function hasRow({ isShared, letter }: LaneWork, { key, claim, fence }: Execution): boolean {
+  // Of a letter it is the row that says that it ran.
+  if (letter) return true;
   return key.kind !== 'position' || isShared || claim.offset < fence.rowsBelow;
 }
 
@@ -274,8 +294,12 @@ function keysOf({ lane, keyOf }: LaneWork, record: KafkaRecord): Buffer[] {
   }
 }
 
-function newEntry(work: LaneWork, record: KafkaRecord, fence: Fence): Entry {
-  if (record.offset < fence.nextOffset || work.isForOther?.(record)) return { record, over: true };
+function newEntry(work: LaneWork, record: KafkaRecord, fence: Fence, queue: ParkingQueue | undefined): Entry {
+  if (!work.letter) {
+    if (record.offset < fence.nextOffset || work.isForOther?.(record)) return { record, over: true };
+    const parked = queue?.placeOf(record);
+    if (parked) return { record, parked };
+  }
   try {
     const key = work.keyOf(record, fence.nextOffset);
     const claim = { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };

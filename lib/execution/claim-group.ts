@@ -16,6 +16,7 @@ import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-exec
 import { insist } from './insist.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Lease } from './lease.js';
+import { noteParking, parkingOf } from './parked-letters.js';
 import type { Fence, KnownExecution, Lane, LaneClaim, Ledger, OutboxRecord } from './ledger.js';
 
 /**
@@ -126,10 +127,11 @@ export class ClaimGroup implements GroupExecutions {
     for (const { execution } of completed) lease.drop(execution.key);
     // In a shared lane the fence stays.
     const nextOffset = reached(lane, records).nextOffset ?? fence.nextOffset;
+    const parking = parkingOf(lane, records);
     let lost: Buffer[];
     let unknown: CommitUnknownError | undefined;
     try {
-      const completion = { fence, token: lease.token, completed, nextOffset };
+      const completion = { fence, token: lease.token, completed, nextOffset, parking };
       lost = await insist(
         this.keeper.clock,
         () => lease.isFresh,
@@ -155,6 +157,7 @@ export class ClaimGroup implements GroupExecutions {
       );
     }
     this.fences.advance(fence, nextOffset);
+    if (parking) noteParking(this.fences, lane, parking);
     return completed.flatMap(({ outbox }) => outbox);
   }
 

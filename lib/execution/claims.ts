@@ -7,6 +7,7 @@
  * under its own is refused. A claim and a transaction under one key exclude each other: to a transaction a claimed
  * execution is a known one, and a claim waits for a transaction that has claimed its key.
  */
+import type { ParkingWork } from './ledger-parking.js';
 import type { ClaimVerdict, ExecutionClaim, Fence, OutboxRecord } from './ledger-terms.js';
 
 /** A lane, and the token under which executions of it are held. A token is used in one lane only. */
@@ -29,6 +30,8 @@ export interface Completion extends HeldLane {
   readonly completed: readonly CompletedClaim[];
   /** Where the fence goes; no further than the first of `completed` that turns out to be lost. */
   readonly nextOffset: bigint;
+  /** Of its lane. Letters at the offsets of lost executions stay. */
+  readonly parking?: ParkingWork | undefined;
 }
 
 /** Besides these errors, each rejects with `LedgerUnreachableError`, and then nothing was stored. */

@@ -4,6 +4,7 @@ import { Admissions, hasRow, reached, type Admission, type Execution, type LaneW
 import type { FenceRegistry } from './fence-registry.js';
 import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-executions.js';
 import type { Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';
+import { noteParking, parkingOf } from './parked-letters.js';
 import type { StepToStore } from './step-journal.js';
 import { TransactionJournal } from './transaction-journal.js';
 
@@ -65,7 +66,10 @@ export class ExecutionGroup implements GroupExecutions {
   async commit(finished: readonly FinishedExecution[]): Promise<OutboxRecord[]> {
     const { claimed } = this.admissions;
     if (claimed.length > 0) {
-      const moved = claimed.map((lane) => ({ lane, ...reached(lane, recordsOf(lane.work.lane, finished)) }));
+      const moved = claimed.map((lane) => {
+        const done = recordsOf(lane.work.lane, finished);
+        return { lane, parking: parkingOf(lane, done), ...reached(lane, done) };
+      });
       try {
         await this.transaction.commit({
           releases: moved
@@ -81,12 +85,14 @@ export class ExecutionGroup implements GroupExecutions {
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
           steps: finished.flatMap((execution) => this.stepsOf(execution)),
+          parking: moved.flatMap(({ parking }) => parking ?? []),
         });
       } catch (error) {
         this.forget(error, finished);
         throw error;
       }
-      for (const { lane, nextOffset } of moved) {
+      for (const { lane, nextOffset, parking } of moved) {
+        if (parking) noteParking(this.fences, lane, parking);
         if (nextOffset !== null) this.fences.advance(lane.fence, nextOffset);
       }
     }
@@ -96,13 +102,13 @@ export class ExecutionGroup implements GroupExecutions {
   /**
    * Whether a failed commit took effect is for the ledger to say, not for what we remember. Of a shared lane nothing is
    * remembered that the commit would have changed, and taking its fence would stop the groups beside this one; that is
-   * only needed to have produced what it may have left in the outbox.
+   * only needed to have produced what it may have left in the outbox, and to hear what is parked.
    */
   private forget(error: unknown, finished: readonly FinishedExecution[]): void {
     const mayHaveLeft =
       error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
-    for (const { fence, work } of this.admissions.claimed) {
-      if (!work.isShared || mayHaveLeft) this.fences.forget(fence, error);
+    for (const { fence, work, hasParked } of this.admissions.claimed) {
+      if (!work.isShared || mayHaveLeft || hasParked || work.letter) this.fences.forget(fence, error);
     }
   }
 

@@ -2,6 +2,7 @@ import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
+import { ParkingRegistry } from './parking-registry.js';
 import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
 
 /** Who asks for a fence: a member of the consumer group, for as long as it holds the partition. */
@@ -31,6 +32,7 @@ export class FenceRegistry {
 
   /** Of the records of these lanes. */
   readonly failures: FailureRegistry;
+  readonly parking = new ParkingRegistry();
 
   constructor(
     private readonly ledger: Ledger,
@@ -106,8 +108,9 @@ export class FenceRegistry {
           'member of its group any more',
       );
     }
-    const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
+    const { fence, undispatched, parked } = await this.ledger.takeFence(lane, () => holder.confirm());
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
+    this.parking.load(lane, parked);
     await this.failures.load(fence, fence.nextOffset);
     return fence;
   }

@@ -19,6 +19,7 @@ import type { LedgerClaims } from './claims.js';
 import type { LedgerCare } from './ledger-care.js';
 import type { LedgerFailures } from './ledger-failures.js';
 import type { LedgerMembers } from './ledger-members.js';
+import type { LedgerParking, LetterPlace, ParkedSequence, ParkingWork } from './ledger-parking.js';
 import type { LedgerReader } from './ledger-reader.js';
 import type { LedgerRedrive } from './ledger-redrive.js';
 import type {
@@ -39,6 +40,8 @@ export interface FenceTaken {
   readonly fence: Fence;
   /** Committed by an earlier owner and perhaps never produced: produce these, in order, before anything else. */
   readonly undispatched: readonly OutboxRecord[];
+  /** Sequences of the lane whose head could not be handled: what comes under their names queues behind it. */
+  readonly parked: readonly ParkedSequence[];
 }
 
 /** All wishes of one group in one lane. */
@@ -75,6 +78,8 @@ export interface GroupWork {
   readonly outbox: readonly { readonly lane: Lane | null; readonly record: OutboxRecord }[];
   /** Steps of the executions of this transaction, or of one that is held by a claim. */
   readonly steps?: readonly StepToStore[] | undefined;
+  /** The commit rejects with `FencedError` if a sequence that is to grow is not parked. */
+  readonly parking?: readonly ParkingWork[] | undefined;
 }
 
 /** A terminal end other than `completed`, written in a transaction of its own. */
@@ -93,6 +98,8 @@ export interface Conclusion {
   readonly deadLetter: DeadLetterToStore | null;
   /** The dead letter on its way to its topic, if there is one. */
   readonly outbox: OutboxRecord | null;
+  /** The record was parked, and leaves its sequence; also if the key is known already. */
+  readonly letter?: LetterPlace | undefined;
 }
 
 export interface DeadLetterToStore {
@@ -115,6 +122,8 @@ export interface Ledger {
   readonly care: LedgerCare;
   /** Of records that are tried again. */
   readonly failures: LedgerFailures;
+  /** Of records that wait for another try, with those of their key behind them. */
+  readonly parking: LedgerParking;
   /** Of records that were given up. */
   readonly redrives: LedgerRedrive;
   /** For who takes over from whom. */

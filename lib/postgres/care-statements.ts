@@ -127,6 +127,11 @@ export function createCareStatements(schema: string) {
       `with due as (
          select scope_id, key from ${s}.claim
          where lease_until < clock_timestamp() - greatest(${age('$1')}, ${age('$2')})
+           -- Of a parked record, however long it waits: its steps are not to be repeated.
+           and not exists (
+             select 1 from ${s}.parked_letter l
+             where l.scope_id = claim.scope_id and l.topic_id = claim.topic_id and l.partition = claim.partition
+               and l.record_offset = claim.record_offset)
          limit $3::int for update skip locked
        ), claims as (
          delete from ${s}.claim c using due where c.scope_id = due.scope_id and c.key = due.key

@@ -10,6 +10,7 @@ import { fencedMessage } from './claim-lane.js';
 import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
+import { lanePosition, letterRemoved } from './parking-work.js';
 import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
@@ -30,10 +31,12 @@ export async function conclude(
 ): Promise<KnownExecution | undefined> {
   const scopeId = await scopes.of(conclusion.fence.lane.scope);
   const belongings = await belongingsOf(statements, scopes, scopeId, conclusion);
+  const position = await lanePosition(conclusion.fence.lane, scopes);
+  const letter = conclusion.letter ? letterRemoved(conclusion.letter, position, statements) : [];
   return pool.use(async (session) => {
     try {
       const known = await writeExecution(pool, session, statements, scopeId, conclusion);
-      await commit(pool, session, known === 'written' ? belongings : []);
+      await commit(pool, session, known === 'written' ? [...belongings, ...letter] : letter);
       return known === 'written' || isAt(known, conclusion) ? undefined : known;
     } catch (error) {
       await session.rollback();

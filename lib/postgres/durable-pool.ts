@@ -1,10 +1,10 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import { InvalidOptionError, NoTransactionError, WrongCallOrderError } from '../errors/errors.js';
+import { InvalidOptionError, NoTransactionError } from '../errors/errors.js';
 import { NestedClient } from './nested-client.js';
 import { NestedQueries } from './nested-queries.js';
 import type { NestedTransactions } from './nested-transactions.js';
 import { isPool, type PostgresLedgerOptions } from './postgres-ledger.options.js';
-import { endedMessage, refuse } from './transaction-client.js';
+import { refuse, type RefuseFloating } from './transaction-client.js';
 
 /**
  * The run that a piece of code belongs to: `ended` if it outlived it, `none` if it has no transaction, `undefined` outside
@@ -40,6 +40,7 @@ export class DurablePool extends Pool {
   constructor(
     connection: PostgresLedgerOptions['connection'] | undefined,
     private readonly current: CurrentRun,
+    private readonly refuseFloating: RefuseFloating,
   ) {
     const given = connection !== undefined && isPool(connection) ? connection : undefined;
     super(given ? given.options : configOf(connection as string | PoolConfig | undefined));
@@ -79,18 +80,19 @@ export class DurablePool extends Pool {
     args: unknown[],
     within: (run: NestedTransactions) => unknown,
   ): unknown {
-    let run: NestedTransactions | undefined;
+    let run: NestedTransactions | 'ended' | undefined;
     try {
       run = this.currentRun();
     } catch (error) {
       return refuse(args, error as Error);
     }
+    if (run === 'ended') return this.refuseFloating(args);
     if (run) return within(run);
     const ordinary = this.given ?? this;
     return Reflect.apply(this.given?.[method] ?? Pool.prototype[method], ordinary, args);
   }
 
-  private currentRun(): NestedTransactions | undefined {
+  private currentRun(): NestedTransactions | 'ended' | undefined {
     if (!this.isUsable) {
       throw new InvalidOptionError(
         'DurableModule.connection',
@@ -99,7 +101,6 @@ export class DurablePool extends Pool {
     }
     const run = this.current();
     if (run === 'none') throw new NoTransactionError('DurablePool');
-    if (run === 'ended') throw new WrongCallOrderError(endedMessage);
     return run;
   }
 }

@@ -5,6 +5,7 @@ import {
   LedgerUnreachableError,
 } from '../errors/errors.js';
 import type { Completion, HeldLane, HoldVerdict, LedgerClaims } from '../execution/claims.js';
+import type { LetterPlace, ParkingWork } from '../execution/ledger-parking.js';
 import type { ExecutionClaim, KnownExecution } from '../execution/ledger.js';
 import { createClaimStatements, type ClaimStatements } from './claim-statements.js';
 import { fencedMessage } from './claim-lane.js';
@@ -12,6 +13,7 @@ import { storeOutbox, storeReplies } from './group-work.js';
 import { knownExecution } from './known-execution.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { byteaArray, plainArray, type Parameter } from './parameters.js';
+import { parkingError, storeParking } from './parking-work.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
@@ -158,6 +160,7 @@ export class PostgresClaims implements LedgerClaims {
       [this.statements.moveFence, [...place, String(reached)]],
       ...(await storeReplies(replies, this.statements, scopes)),
       ...(await storeOutbox(outbox, this.statements, scopes)),
+      ...(await storeParking(keptParking(completion, lost), this.statements, scopes)),
     ];
     if (pool.noteSynchronousCommit(answer['synchronous_commit']))
       calls.unshift([{ text: 'set local synchronous_commit = on' }]);
@@ -178,6 +181,13 @@ function columns(executions: readonly ExecutionClaim[]): Parameter[] {
   ];
 }
 
+/** What is lost is somebody else's to remove. */
+function keptParking({ parking }: Completion, lost: readonly ExecutionClaim[]): ParkingWork[] {
+  if (!parking) return [];
+  const isLost = (place: LetterPlace) => lost.some(({ offset }) => offset === place.offset);
+  return [{ ...parking, removed: parking.removed.filter((place) => !isLost(place)) }];
+}
+
 /** @throws FencedError */
 function keysIn({ fence: { lane, epoch } }: HeldLane, answer: Row): string[] {
   if (answer['in_lane'] !== '1') throw new FencedError(fencedMessage(lane, epoch));
@@ -191,5 +201,8 @@ function expectCommitted(
 ): void {
   if (error === undefined && command === 'COMMIT') return;
   if (session.broken && lastSent) throw new CommitUnknownError({ cause: error });
-  throw error ?? new LedgerUnreachableError(`Postgres at ${pool.target} rolled back instead of committing`);
+  throw (
+    parkingError(error) ??
+    new LedgerUnreachableError(`Postgres at ${pool.target} rolled back instead of committing`)
+  );
 }

@@ -20,6 +20,7 @@ import type {
 import { fencedMessage } from './claim-lane.js';
 import { conclude } from './conclude.js';
 import { DispatchedMarks } from './dispatched-marks.js';
+import { FloatingQueries } from './floating-queries.js';
 import { knownExecution } from './known-execution.js';
 import { LedgerPool } from './ledger-pool.js';
 import { checkSchema, migrate } from './migrator.js';
@@ -34,6 +35,7 @@ import { PostgresCare } from './postgres-care.js';
 import { PostgresClaims } from './postgres-claims.js';
 import { PostgresFailures } from './postgres-failures.js';
 import { PostgresMembers } from './postgres-members.js';
+import { PostgresParking } from './postgres-parking.js';
 import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
@@ -41,6 +43,7 @@ import { PostgresRedrive } from './postgres-redrive.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
 import { takeFence } from './take-fence.js';
+import type { RefuseFloating } from './transaction-client.js';
 
 interface Opened {
   readonly pool: LedgerPool;
@@ -56,6 +59,7 @@ export class PostgresLedger implements Ledger {
   readonly reader: PostgresReader;
   readonly care: PostgresCare;
   readonly failures: PostgresFailures;
+  readonly parking: PostgresParking;
   readonly redrives: PostgresRedrive;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
@@ -64,6 +68,7 @@ export class PostgresLedger implements Ledger {
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
   private readonly owner: string;
+  private readonly refuseFloating: RefuseFloating;
   private opening: Promise<void> | undefined;
   private opened: Opened | undefined;
   private closing: Promise<void> | undefined;
@@ -73,10 +78,12 @@ export class PostgresLedger implements Ledger {
     const { schema, prepare, clock } = this.options;
     this.statements = createStatements(schema, prepare);
     this.owner = `${hostname()}/${process.pid}/${clock.uuid().slice(-8)}`;
+    this.refuseFloating = new FloatingQueries(this.options.log, this.options.whoseRun).refuse;
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
     this.failures = new PostgresFailures(schema, () => this.parts());
+    this.parking = new PostgresParking(schema, this.statements, () => this.parts());
     this.redrives = new PostgresRedrive(schema, this.statements, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     const parts = () => this.parts();
@@ -119,7 +126,7 @@ export class PostgresLedger implements Ledger {
   async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     const { pool, scopes, marks } = this.parts();
     const taken = await takeFence(pool, this.statements, scopes, lane, this.owner, confirm, this.options.log);
-    return { fence: taken.fence, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
+    return { ...taken, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
   }
 
   /** Without waiting for the disk: a fence that fell back in a crash stands lower, and rows tell the rest. */
@@ -136,7 +143,7 @@ export class PostgresLedger implements Ledger {
 
   transaction(options?: TransactionOptions): PostgresTransaction {
     const { pool, scopes } = this.parts();
-    return new PostgresTransaction(pool, this.statements, scopes, options);
+    return new PostgresTransaction(pool, this.statements, scopes, this.refuseFloating, options);
   }
 
   async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {

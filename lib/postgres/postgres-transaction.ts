@@ -22,12 +22,18 @@ import { sqlState } from './ledger-connection-error.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
 import { nestedPart } from './nested-part.js';
 import { byteaArray, type Parameter } from './parameters.js';
+import { parkingError, storeParking } from './parking-work.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
 import { stepError, storeSteps } from './step-work.js';
-import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
+import {
+  createTransactionClient,
+  type ClientGate,
+  type RefuseFloating,
+  type TransactionClient,
+} from './transaction-client.js';
 
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
@@ -58,9 +64,10 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly pool: LedgerPool,
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
+    private readonly refuseFloating: RefuseFloating,
     { isConcurrent = false }: TransactionOptions = {},
   ) {
-    this.client = createTransactionClient(isConcurrent, this.gate);
+    this.client = createTransactionClient(isConcurrent, this.gate, refuseFloating);
   }
 
   get broken(): boolean {
@@ -72,7 +79,7 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 
   nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
-    return nestedPart(this.client, this.gate, work);
+    return nestedPart(this.client, this.gate, this.refuseFloating, work);
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
@@ -235,6 +242,7 @@ export class PostgresTransaction implements LedgerTransaction {
     calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
     calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
     calls.push(...(await storeSteps(work.steps ?? [], this.statements, this.scopes)));
+    calls.push(...(await storeParking(work.parking ?? [], this.statements, this.scopes)));
     return calls;
   }
 
@@ -282,7 +290,7 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     const swallowed =
       sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
-    return swallowed ? new TransactionAbortedError() : stepError(error);
+    return swallowed ? new TransactionAbortedError() : parkingError(stepError(error));
   }
 
   private lostMessage(): string {
@@ -309,8 +317,8 @@ export class PostgresTransaction implements LedgerTransaction {
   }
 }
 
-function isEmpty({ releases, replies, outbox, steps = [] }: GroupWork): boolean {
-  return releases.length + replies.length + outbox.length + steps.length === 0;
+function isEmpty({ releases, replies, outbox, steps = [], parking = [] }: GroupWork): boolean {
+  return releases.length + replies.length + outbox.length + steps.length + parking.length === 0;
 }
 
 function keyName(scopeId: number, key: Buffer): string {

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { escapeIdentifier } from 'pg';
 import type { Lane } from '../execution/ledger.js';
+import { createParkingStatements } from './parking-statements.js';
 import { createStepStatements } from './step-statements.js';
 
 /** A statement whose text never changes, so that Postgres may keep it prepared under its name. */
@@ -270,6 +271,7 @@ export function createStatements(schema: string, prepare: boolean) {
        on conflict (scope_id, key) do nothing`,
     ),
     ...createStepStatements(s, named),
+    ...createParkingStatements(s, named),
   };
 }
 

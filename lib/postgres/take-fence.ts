@@ -48,6 +48,7 @@ export async function takeFence(
         [statements.findUndispatched, [...position, lane.topic]],
         [statements.lastPosition, [scopeId, lowest, highest]],
         [statements.findInWork, position],
+        [statements.findParked, position],
       ]);
       const taken = rows[2]![0]!;
       const nextOffset = BigInt(String(taken['next_offset']));
@@ -63,6 +64,10 @@ export async function takeFence(
           ...(inWork.length > 0 && { inWork }),
         },
         undispatched: rows[3]!.map(outboxRecord),
+        parked: rows[6]!.map((row) => ({
+          sequence: row['sequence'] as Buffer,
+          letters: Number(row['letters']),
+        })),
       };
     } catch (error) {
       if (!isLockTimeout(error)) throw error;

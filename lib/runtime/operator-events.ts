@@ -36,6 +36,8 @@ export interface OperatorEvents {
   dead: RecordFacts & { readonly attempts: number; readonly reason: string; readonly errorClass: string };
   /** An exception filter, or the lack of a place for dead letters, had the record skipped. */
   skipped: RecordFacts & { readonly attempts: number; readonly reason: string; readonly errorClass: string };
+  /** It waits for another try, behind an earlier one of its key (`behind`), or for an operator (`held`). */
+  parked: RecordFacts & { readonly why: 'exhausted' | 'behind' | 'held'; readonly failures: number };
   /** A dead record is on its way back to its topic. */
   redriven: RecordFacts & { readonly redrives: number };
   /** Work of all partitions is held. */
@@ -65,6 +67,7 @@ export const operatorEvents: { readonly [Name in keyof OperatorEvents]: TypedCha
     failed: open('failed'),
     dead: open('dead'),
     skipped: open('skipped'),
+    parked: open('parked'),
     redriven: open('redriven'),
     'gate-closed': open('gate-closed'),
     'gate-opened': open('gate-opened'),

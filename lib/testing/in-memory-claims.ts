@@ -3,6 +3,7 @@ import type { CompletedClaim, Completion, HeldLane, HoldVerdict, LedgerClaims } 
 import type { ExecutionClaim } from '../execution/ledger.js';
 import type { Clock } from '../runtime/clock.js';
 import type { LockMode } from './in-memory-locks.js';
+import { expectParked, storeParking } from './in-memory-parking.js';
 import {
   completedExecution,
   executionName,
@@ -74,9 +75,16 @@ export class InMemoryClaims implements LedgerClaims {
       for (const name of [...names].sort()) await lock(name);
       const lostAnswer = this.host.takeLostAnswer();
       if (lostAnswer?.stored === false) throw new CommitUnknownError();
+      const { parking } = completion;
+      if (parking) expectParked(this.store, [parking]);
       const lost = completion.completed.filter((each) => !this.end(completion, each));
       const nextOffset = this.moveFence(completion, lost);
       const kept = completion.completed.filter((each) => !lost.includes(each));
+      if (parking) {
+        const isLost = (offset: bigint) => lost.some(({ execution }) => execution.offset === offset);
+        const removed = parking.removed.filter(({ offset }) => !isLost(offset));
+        storeParking(this.store, [{ ...parking, removed }], this.clock.now());
+      }
       const { lane, epoch } = completion.fence;
       this.store.committed({
         owner: this.host.owner,

@@ -1,6 +1,7 @@
 import { ExecutionInWorkError } from '../errors/errors.js';
 import type { Conclusion, KnownExecution } from '../execution/ledger.js';
 import { superseded, unreachable } from './in-memory-fences.js';
+import { removeLetter } from './in-memory-parking.js';
 import {
   executionName,
   knownExecution,
@@ -38,6 +39,7 @@ export async function conclude(
     if (!conclusion.isShared) {
       fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
     }
+    if (conclusion.letter) removeLetter(store, lane, conclusion.letter, now());
     const known = executions.get(key);
     if (known !== undefined && known.state !== 'claimed') {
       if (isAt(known, conclusion)) return undefined;

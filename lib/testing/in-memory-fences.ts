@@ -33,7 +33,7 @@ export async function takeFence(
     .filter((claim) => laneName(claim.lane) === name)
     .map(({ offset }) => offset);
   const fence = { lane, epoch, nextOffset, rowsBelow, ...(inWork.length > 0 && { inWork }) };
-  return { fence, undispatched: left.map(({ record }) => record) };
+  return { fence, undispatched: left.map(({ record }) => record), parked: parkedOf(store, lane) };
 }
 
 /** Waits in turns for whoever holds the fence; between them a confirmed taker ends the holder. */
@@ -85,6 +85,11 @@ function endOfPositions(
     if (other.scope.group === scope.group && other.scope.handler === scope.handler) end = offset + 1n;
   }
   return end;
+}
+
+function parkedOf(store: InMemoryLedgerStore, lane: Lane): FenceTaken['parked'] {
+  const own = [...store.parked.values()].filter((parked) => laneName(parked.lane) === laneName(lane));
+  return own.map(({ sequence, letters }) => ({ sequence, letters: letters.size }));
 }
 
 export function superseded(lane: Lane, epoch: bigint): FencedError {

@@ -5,7 +5,7 @@ import type {
   SweepBounds,
   SweepResult,
 } from '../execution/ledger-care.js';
-import type { OutboxRecord } from '../execution/ledger.js';
+import type { Lane, OutboxRecord } from '../execution/ledger.js';
 import { positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
 import {
@@ -78,7 +78,8 @@ export class InMemoryLedgerCare implements LedgerCare {
       steps.delete(name);
       deleted++;
     }
-    for (const [name, { leaseUntil }] of this.store.claims) {
+    for (const [name, { leaseUntil, lane, offset }] of this.store.claims) {
+      if (this.isParked(lane, offset)) continue;
       if (this.clock.now() - leaseUntil <= Math.max(retention.keys, retention.messageIds)) continue;
       this.store.claims.delete(name);
       executions.delete(name);
@@ -92,6 +93,12 @@ export class InMemoryLedgerCare implements LedgerCare {
     }
     this.pruneRetries(retention);
     return { deleted, more: false };
+  }
+
+  private isParked(lane: Lane, offset: bigint): boolean {
+    return [...this.store.parked.values()].some(
+      (parked) => laneName(parked.lane) === laneName(lane) && parked.letters.has(offset),
+    );
   }
 
   private pruneRetries({ keys }: Retention): void {

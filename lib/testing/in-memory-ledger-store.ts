@@ -1,3 +1,4 @@
+import type { LetterOrder, LetterToStore, ParkingError } from '../execution/ledger-parking.js';
 import type { MemberName } from '../execution/ledger-members.js';
 import type {
   DeadLetterToStore,
@@ -73,6 +74,24 @@ export interface StoredRetry {
   readonly error: { readonly name: string; readonly message: string };
 }
 
+/** Records that wait behind their head; times are milliseconds since the epoch. */
+export interface StoredParked {
+  readonly id: string;
+  readonly lane: Lane;
+  readonly sequence: Buffer;
+  /** By offset. */
+  readonly letters: Map<bigint, LetterToStore>;
+  failures: number;
+  retries: number;
+  held: boolean;
+  readonly parkedAt: number;
+  firstFailedAt: number | undefined;
+  dueAt: number;
+  error: ParkingError | undefined;
+  /** What an operator wants to become of the letters up to an offset. */
+  order: (LetterOrder & { readonly until: bigint }) | undefined;
+}
+
 /** A row that a handler wrote through its transaction's client. */
 export interface StoredRow {
   readonly table: string;
@@ -114,6 +133,8 @@ export class InMemoryLedgerStore {
   readonly claims = new Map<string, StoredClaim>();
   /** By lane and offset. */
   readonly retries = new Map<string, Map<bigint, StoredRetry>>();
+  /** By lane and sequence, in the order in which they came. */
+  readonly parked = new Map<string, StoredParked>();
   /** Per execution, by position. */
   readonly steps = new Map<string, Map<number, RecordedStep>>();
   /** By id, in the order of their commits. */
@@ -129,6 +150,7 @@ export class InMemoryLedgerStore {
   readonly living = new Set<string>();
   private lastSeq = 0n;
   private lastEpoch = 0n;
+  private lastSequenceId = 0;
   private readonly onDisconnect = new Set<() => void>();
   private readonly onCommit = new Set<(commit: StoredCommit) => void>();
   private away = false;
@@ -167,6 +189,11 @@ export class InMemoryLedgerStore {
   /** For ledgers: an epoch that was never used. */
   nextEpoch(): bigint {
     return ++this.lastEpoch;
+  }
+
+  /** For ledgers: what operators know a parked sequence by. */
+  nextSequenceId(): string {
+    return String(++this.lastSequenceId);
   }
 
   /** For ledgers: writes a record to the outbox. */

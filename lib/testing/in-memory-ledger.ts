@@ -19,6 +19,7 @@ import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
 import type { LockMode } from './in-memory-locks.js';
 import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
+import { InMemoryParking } from './in-memory-parking.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
@@ -40,6 +41,7 @@ export class InMemoryLedger implements Ledger {
   readonly reader: InMemoryLedgerReader;
   readonly care: InMemoryLedgerCare;
   readonly failures: InMemoryFailures;
+  readonly parking: InMemoryParking;
   readonly redrives: InMemoryRedrive;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
@@ -63,6 +65,7 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
+    this.parking = new InMemoryParking(store, clock, { reach, locking: (work) => this.locking(work) });
     this.redrives = new InMemoryRedrive(store, clock, reach);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
@@ -106,7 +109,7 @@ export class InMemoryLedger implements Ledger {
     const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
     await this.turn();
     return {
-      fence: taken.fence,
+      ...taken,
       undispatched: taken.undispatched.filter(({ id }) => !this.dispatched.has(id)),
     };
   }

@@ -17,6 +17,7 @@ import type {
   LedgerTransaction,
   Release,
 } from '../execution/ledger.js';
+import { expectParked, storeParking } from './in-memory-parking.js';
 import type { LockMode } from './in-memory-locks.js';
 import {
   completedExecution,
@@ -124,8 +125,8 @@ export class InMemoryTransaction implements LedgerTransaction {
   async commit(work: GroupWork): Promise<void> {
     if (this.state === 'new') {
       this.end();
-      const { releases, replies, outbox, steps = [] } = work;
-      if (releases.length + replies.length + outbox.length + steps.length === 0) return;
+      const { releases, replies, outbox, steps = [], parking = [] } = work;
+      if ([releases, replies, outbox, steps, parking].every(({ length }) => length === 0)) return;
       throw new WrongCallOrderError('A transaction that claimed nothing has nothing to commit with');
     }
     if (this.lost) throw unreachable();
@@ -141,6 +142,7 @@ export class InMemoryTransaction implements LedgerTransaction {
           token === undefined || this.host.store.claims.get(executionName(scope, key))?.token === token;
         if (!held) throw new LeaseLostError(lostMessage);
       }
+      expectParked(this.host.store, work.parking ?? []);
       for (const release of work.releases) this.release(release);
       const lostAnswer = this.host.takeLostAnswer();
       if (lostAnswer?.stored ?? true) this.apply(work);
@@ -246,7 +248,7 @@ export class InMemoryTransaction implements LedgerTransaction {
     this.fences.set(lane, { ...moved, nextOffset: max(nextOffset ?? 0n, previousOffset) });
   }
 
-  private apply({ replies, outbox, steps = [] }: GroupWork): void {
+  private apply({ replies, outbox, steps = [], parking = [] }: GroupWork): void {
     const { store, owner } = this.host;
     const fences = [...this.fences].map(([name, { lane, nextOffset }]) => ({
       lane,
@@ -270,6 +272,7 @@ export class InMemoryTransaction implements LedgerTransaction {
     }
     for (const { lane, record } of outbox) store.addOutbox(lane, record, this.host.now());
     for (const { scope, key, step } of steps) store.addStep(executionName(scope, key), step);
+    storeParking(store, parking, this.host.now());
     store.rows.push(...this.rows);
     store.committed({
       owner,

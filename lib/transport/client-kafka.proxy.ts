@@ -22,6 +22,7 @@ import {
 } from '../messages/nest-headers.js';
 import { deserializeReply, serializeMessage } from '../messages/packets.js';
 import { parseRecord } from '../messages/parser.js';
+import { readPositions } from '../messages/positions.js';
 import {
   partitionName,
   type OutgoingRecord,
@@ -168,9 +169,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   async commitOffsets(topicPartitions: CommittedOffsets): Promise<void> {
     const consumer = this.connection?.opened.consumer;
     if (!consumer) throw new WrongCallOrderError(this.noConsumer());
-    await consumer.commit(
-      topicPartitions.map(({ topic, partition, offset }) => ({ topic, partition, offset: BigInt(offset) })),
-    );
+    await consumer.commit(readPositions(topicPartitions, 'commitOffsets()'));
   }
 
   /** Per reply topic, the partition that replies are sent to at the moment. */

@@ -7,6 +7,7 @@ import {
   KeyReusedError,
   LeaseLostError,
   NonDeterministicStepError,
+  ParkingFullError,
   StaleMemberError,
   StepResultError,
 } from '../errors/errors.js';
@@ -19,6 +20,7 @@ export function classifyFailure(error: unknown): FailureClass {
   if (error instanceof KafkaTerminalException || isDenial(error)) return 'terminal';
   if (error instanceof IdempotencyKeyError || error instanceof KeyReusedError) return 'terminal';
   if (error instanceof NonDeterministicStepError || error instanceof StepResultError) return 'terminal';
+  if (error instanceof ParkingFullError) return 'crowded';
   if (error instanceof ExecutionInWorkError || error instanceof LeaseLostError) return 'contention';
   if (error instanceof KafkaRetriableException) return 'retriable-request';
   if (isContention(error)) return 'contention';

@@ -2,6 +2,9 @@ import type { MessageHandler } from '@nestjs/microservices';
 import { InvalidPatternError } from '../errors/errors.js';
 import { isTopicName } from '../messages/topic-name.js';
 
+/** In a handler's `extras`: the stable names of what it may be, from whoever keeps its work under them. */
+export const HANDLER_NAMES = Symbol.for('nestjs-durable-kafka.handler-names');
+
 const MAX_REMEMBERED = 10_000;
 
 /** A handler as Nest registered it. */
@@ -33,6 +36,13 @@ export class HandlerRegistry {
     this.byTopic.clear();
   }
 
+  /** Patterns of event handlers that nobody has a name for. */
+  get unnamedEvents(): (string | RegExp)[] {
+    return this.handlers.flatMap((handler) =>
+      handler.isEvent && !namesOf(handler) ? [handler.pattern] : [],
+    );
+  }
+
   /** What to subscribe to, each once. */
   get patterns(): (string | RegExp)[] {
     const names = new Map(this.handlers.map(({ pattern }) => [String(pattern), pattern]));
@@ -60,6 +70,10 @@ export class HandlerRegistry {
   private messageHandlerOf(pattern: string | RegExp): RegisteredHandler | undefined {
     return this.handlers.find((other) => !other.isEvent && String(other.pattern) === String(pattern));
   }
+}
+
+export function namesOf({ callback }: RegisteredHandler): readonly string[] | undefined {
+  return (callback.extras as Record<symbol, readonly string[] | undefined> | undefined)?.[HANDLER_NAMES];
 }
 
 function matches(pattern: string | RegExp, topic: string): boolean {

@@ -1,4 +1,5 @@
 import type { KafkaOptions } from '@nestjs/microservices';
+import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { RetryPolicy } from '../consumption/retry-policy.js';
 import type { Ordering } from '../consumption/sequences.js';
 import type { KafkaDriver } from '../driver/driver.js';
@@ -34,10 +35,17 @@ export interface KafkaTransportOptions extends NestOptions {
   /** How event handlers that fail are tried again. Default 10 attempts, 100 ms to 30 s, full jitter, no deadline. */
   retry?: Partial<RetryPolicy>;
   /**
-   * After the last attempt: `dead-letter` gives the record up, `block` tries for ever.
+   * After the last attempt: `dead-letter` gives the record up, `block` tries for ever. `park` keeps it in the ledger and
+   * tries it again later, while later records of its key queue behind it and others go on; for durable handlers.
    * Default: `dead-letter` for durable handlers or with `deadLetter`, else `block`.
    */
-  onExhausted?: 'dead-letter' | 'block';
+  onExhausted?: 'dead-letter' | 'park' | 'block';
+  /**
+   * Under `onExhausted: 'park'`: the first try of a parked record is 30 s later, each further one after twice the time, up
+   * to an hour; after 10 it is held for an operator. At most 10 000 sequences of a handler and 1 000 records of a sequence;
+   * where there is no room, records wait in their partition, or under ordering `key` their keys do.
+   */
+  parking?: Partial<ParkingPolicy>;
   /** Publish dead letters. Default: off. A durable handler's dead record is in the ledger either way. */
   deadLetter?: DeadLetterOption;
   /** A handler that takes longer has failed, and its `context.signal` aborts. Default: none. */

@@ -2,7 +2,7 @@ import type { MessageHandler } from '@nestjs/microservices';
 import type { Route } from '../consumption/attempt.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { isPromise } from '../runtime/is-promise.js';
-import type { HandlerRegistry } from './handler-registry.js';
+import { namesOf, type HandlerRegistry } from './handler-registry.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import { NestDeliveryHandler, undecodable, type NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { replyAddress } from './reply-publisher.js';
@@ -41,13 +41,14 @@ export class RecordRouter {
     const registered = typeof wanted === 'string' ? this.registry.of(wanted) : [];
     if (registered.length === 0) return [this.refusal(record, noHandler(record, wanted))];
     const isRequest = replyAddress(record) !== undefined;
-    return registered.map(({ callback, pattern, isEvent }): Route => {
+    return registered.map((each): Route => {
+      const { callback, pattern, isEvent } = each;
       let handler = this.handlers.get(callback);
       if (!handler) {
         handler = new NestDeliveryHandler(String(pattern), callback, this.ports);
         this.handlers.set(callback, handler);
       }
-      return { handler, kind: isRequest && !isEvent ? 'request' : 'event' };
+      return { handler, kind: isRequest && !isEvent ? 'request' : 'event', names: namesOf(each) };
     });
   }
 

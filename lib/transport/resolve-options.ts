@@ -1,4 +1,5 @@
 import type { EngineOptions, GroupBounds } from '../consumption/engine-context.js';
+import { DEFAULT_PARKING, type ParkingPolicy } from '../consumption/parking-policy.js';
 import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
 import type { Ordering } from '../consumption/sequences.js';
 import { InvalidOptionError } from '../errors/errors.js';
@@ -20,6 +21,7 @@ const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'handlerTimeout',
   'onExhausted',
   'ordering',
+  'parking',
   'parser',
   'postfixId',
   'producer',
@@ -140,10 +142,8 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
     ordering,
     groupCommit: resolveGroup(given.groupCommit, ordering),
     retry: resolveRetry(given.retry ?? {}),
-    onExhausted:
-      given.onExhausted === undefined
-        ? undefined
-        : oneOf('onExhausted', given.onExhausted, ['dead-letter', 'block'] as const),
+    onExhausted: resolveOnExhausted(given.onExhausted, ordering),
+    parking: resolveParking(given.parking ?? {}),
     handlerTimeout: timeout === undefined ? undefined : wholeNumber('handlerTimeout', timeout, 1),
     shutdownTimeout: wholeNumber('shutdownTimeout', given.shutdownTimeout ?? 10_000, 0),
     revocationTimeout: Math.floor(rebalanceTimeout / 2),
@@ -195,6 +195,40 @@ function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
     );
   }
   return retry;
+}
+
+function resolveOnExhausted(
+  given: KafkaTransportOptions['onExhausted'],
+  ordering: Ordering,
+): EngineOptions['onExhausted'] {
+  if (given === undefined) return undefined;
+  const onExhausted = oneOf('onExhausted', given, ['dead-letter', 'park', 'block'] as const);
+  if (onExhausted === 'park' && ordering === 'none') {
+    throw new InvalidOptionError(
+      'onExhausted',
+      "is 'park', which keeps the order of a key, but under ordering 'none' there is no order. Set ordering to 'key' (or " +
+        "'partition'), or choose 'dead-letter'",
+    );
+  }
+  return onExhausted;
+}
+
+function resolveParking(given: Partial<ParkingPolicy>): ParkingPolicy {
+  onlyKnown('parking', given, Object.keys(DEFAULT_PARKING));
+  const parking = { ...DEFAULT_PARKING, ...given };
+  numberAtLeast('parking.retryAfter', parking.retryAfter, 0);
+  numberAtLeast('parking.factor', parking.factor, 1);
+  numberAtLeast('parking.max', parking.max, 0);
+  for (const name of ['attempts', 'maxSequences', 'maxLetters'] as const) {
+    wholeNumber(`parking.${name}`, parking[name], 1);
+  }
+  if (parking.retryAfter > parking.max) {
+    throw new InvalidOptionError(
+      'parking.retryAfter',
+      `is ${parking.retryAfter}; it must not be above parking.max (${parking.max})`,
+    );
+  }
+  return parking;
 }
 
 function resolveDeadLetter(option: DeadLetterOption | undefined): ResolvedOptions['deadLetterTopic'] {

@@ -9,6 +9,8 @@ import {
 } from '@nestjs/microservices';
 import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
+import type { Parking } from '../consumption/parking.js';
+import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
@@ -34,6 +36,7 @@ import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerSeat } from './server-seat.js';
+import { expectParking } from './parking-check.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
@@ -81,6 +84,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
+  private parking: Parking | undefined;
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
   private readonly noHook = this.onProcessingStartHook;
@@ -147,6 +151,11 @@ export class ServerKafka
     this.preflight.checks.push(check);
   }
 
+  /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
+  useParking(create: (policy: ParkingPolicy) => Parking): void {
+    this.parking = create(this.resolved.engine.parking);
+  }
+
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
   get outgoing(): Pick<DriverProducer, 'send'> | undefined {
     return this.life?.connection?.producer;
@@ -193,6 +202,7 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
+    expectParking(this.resolved.engine, this.parking, this.registry);
     await this.preflight.run(this.resolved, this.logger);
     expectOpen(life);
     const { driver, producer, records } = (life.connection = this.connect());
@@ -271,6 +281,7 @@ export class ServerKafka
         options: resolved.engine,
         clock: resolved.clock,
         log: this.logger,
+        parking: this.parking,
         groupId,
         route: router.route,
         publish: replies.publish,

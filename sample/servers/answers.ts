@@ -4,9 +4,12 @@ import { within } from './wait-for.js';
 
 /**
  * Resolves to the cluster id when a broker answers and, with `groups`, when it coordinates groups too: the first group of
- * a new cluster would otherwise wait for the offsets topic to be made.
+ * a new cluster would otherwise wait for the offsets topic to be made. With `nodes` it knows so many brokers.
  */
-export async function kafkaAnswers(brokers: string[], options: { groups?: boolean } = {}): Promise<string> {
+export async function kafkaAnswers(
+  brokers: string[],
+  options: { groups?: boolean; nodes?: number } = {},
+): Promise<string> {
   const kafka = new Kafka({
     clientId: 'start-servers',
     brokers,
@@ -19,7 +22,8 @@ export async function kafkaAnswers(brokers: string[], options: { groups?: boolea
   const ask = async () => {
     await admin.connect();
     const { brokers: members, clusterId } = await admin.describeCluster();
-    if (members.length === 0) throw new Error('no broker is registered yet');
+    const { nodes = 1 } = options;
+    if (members.length < nodes) throw new Error(`${members.length} of ${nodes} brokers are registered yet`);
     if (options.groups) await admin.describeGroups(['start-servers']);
     return clusterId;
   };

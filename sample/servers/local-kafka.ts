@@ -1,5 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kafkaAnswers } from './answers.js';
 import type { DataFolder } from './data-folder.js';
 import { freePort } from './free-port.js';
 import type { Guard } from './guard.js';
@@ -8,6 +9,9 @@ import { downloadLacks, ensureSharedClasses, kafkaDistribution, kafkaVersion } f
 import { KafkaNode, type KafkaNodeOptions, kafkaUuid } from './kafka-node.js';
 import { onFreePort } from './on-free-port.js';
 import type { Log, Way } from './server.js';
+import { waitFor } from './wait-for.js';
+
+const wholeMs = 60_000;
 
 /** Kafka on JVMs of this machine: one node, or a cluster of several. */
 export function localKafka(options: {
@@ -80,9 +84,22 @@ function startNodes(
     );
     const started = await Promise.allSettled(nodes.map((node) => node.start()));
     const failed = started.find((result) => result.status === 'rejected');
-    if (!failed) return nodes;
-    await Promise.all(nodes.map((node) => node.stop('kill')));
-    throw failed.reason;
+    try {
+      if (failed) throw failed.reason;
+      await Promise.all(nodes.map((node) => knowsAll(node, nodes.length)));
+      return nodes;
+    } catch (error) {
+      await Promise.all(nodes.map((node) => node.stop('kill')));
+      throw error;
+    }
+  });
+}
+
+/** Any of them may be asked to create a topic that all are to hold. */
+async function knowsAll({ address }: KafkaNode, nodes: number): Promise<void> {
+  await waitFor(() => kafkaAnswers([address], { nodes }), {
+    what: 'the cluster is not whole',
+    timeoutMs: wholeMs,
   });
 }
 

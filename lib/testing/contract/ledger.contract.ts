@@ -5,6 +5,8 @@ import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
+import { describeParkedOrders } from './ledger-parked-orders.contract.js';
+import { describeParking } from './ledger-parking.contract.js';
 import { describeReader } from './ledger-reader.contract.js';
 import { describeRedrive } from './ledger-redrive.contract.js';
 import { describeSharing } from './ledger-sharing.contract.js';
@@ -40,6 +42,8 @@ export function describeLedgerContract(
     describeReader(runner, current);
     describeCare(runner, current);
     describeFailures(runner, current);
+    describeParking(runner, current);
+    describeParkedOrders(runner, current);
     describeRedrive(runner, current);
     describeMembers(runner, current);
     describeSteps(runner, current);

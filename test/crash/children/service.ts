@@ -12,7 +12,7 @@ import {
   type MicroserviceOptions,
   Payload,
 } from '@nestjs/microservices';
-import { DurableExecution, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
+import { DurableExecution, DurableLedger, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
 import type { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
 import type { PostgresLedger } from '../../../lib/postgres/postgres-ledger.js';
 import type { systemClock } from '../../../lib/runtime/clock.js';
@@ -47,6 +47,7 @@ class EffectController {
   @EventPattern<string>(topics.events)
   async onEvent(@Payload() work: Work, @Ctx() context: KafkaContext): Promise<void> {
     const nonce = await this.effect(work, context);
+    if (work.isPoison && !settings.healed) throw new TypeError('poison');
     await this.durable.emit(topics.out, { key: work.id, value: { id: work.id, nonce } });
     await this.end(work, context);
   }
@@ -142,9 +143,15 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(
     ordering,
     groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50, concurrent: ordering === 'key' },
     retry: { attempts: settings.attempts, initial: 50, max: 200 },
+    deadLetter: true,
     provision: false,
   }),
 );
 app.enableShutdownHooks(['SIGTERM']);
 await app.listen();
+process.on('message', (message) => {
+  if (message !== 'redrive') return;
+  const redriven = app.get(DurableLedger, { strict: false }).redrive({ from: `${topics.events}.dlt` });
+  void redriven.then(({ redriven, done }) => tell(`redriven ${redriven}, done ${done}`));
+});
 tell('ready');

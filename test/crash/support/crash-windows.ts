@@ -1,12 +1,12 @@
 import { expect } from '@jest/globals';
-import type { FailPoint, Place, ServiceSettings } from '../children/service-settings.js';
+import type { FailPoint, FailureWindow, Place, ServiceSettings } from '../children/service-settings.js';
 import { CommitCutter } from './commit-cutter.js';
 import type { CrashWorld } from './crash-world.js';
 import { violations } from './invariants.js';
 import type { Setting } from './setting.js';
 
 /** Where a process is killed in either mode. */
-export type CrashWindow = Exclude<Place, 'in-transaction'>;
+export type CrashWindow = Exclude<Place, FailureWindow | 'in-transaction'>;
 
 /** Crash window → the how manieth time the process is killed there: somewhere in mid-work. */
 export const windows: Record<CrashWindow, { title: string; events: number; requests: number }> = {

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { Controller, type Type } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import pg from 'pg';
@@ -15,6 +16,8 @@ import { KafkaApps, type KafkaApp } from '../../support/kafka-app.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
 
 const nothing = { redriven: 0, tooOften: 0, notConsumed: 0, done: 0, early: 0, notLetters: 0, histogram: [] };
+
+jest.setTimeout(150_000);
 
 describe('redriving a dead-letter topic', () => {
   let world: KafkaApps;
@@ -93,7 +96,7 @@ describe('redriving a dead-letter topic', () => {
       })),
     );
   const settled = async (end: number) =>
-    eventually(async () => (await world.committed(group, topic)) === end);
+    eventually(async () => (await world.committed(group, topic)) === end, 60_000);
   const effects = async () =>
     (await pool.query<{ text: string }>(`select text from ${schema}.effect order by text`)).rows.map(
       ({ text }) => text,
@@ -216,25 +219,25 @@ describe('redriving a dead-letter topic', () => {
 
   it('goes on where its limit, its rate or a signal stopped it', async () => {
     const { ledger } = await start([durableHandlers()]);
-    await emit(...Array.from({ length: 300 }, (_, index) => ({ value: `bad${index}` })));
-    await settled(300);
-    await eventually(async () => (await world.end(`${topic}.dlt`)) === 300);
+    await emit(...Array.from({ length: 60 }, (_, index) => ({ value: `bad${index}` })));
+    await settled(60);
+    await eventually(async () => (await world.end(`${topic}.dlt`)) === 60);
     broken = false;
-    expect(await ledger.redrive(from(), { limit: 120 })).toEqual({ ...nothing, redriven: 120 });
+    expect(await ledger.redrive(from(), { limit: 24 })).toEqual({ ...nothing, redriven: 24 });
     const stop = new AbortController();
     const paced = ledger.redrive(from(), { rate: 5, signal: stop.signal });
-    await eventually(() => ledger.counters().redriven > 120);
+    await eventually(() => ledger.counters().redriven > 24);
     stop.abort();
     const { redriven } = await paced;
     expect(redriven).toBeGreaterThan(0);
-    expect(redriven).toBeLessThan(180);
+    expect(redriven).toBeLessThan(36);
     expect(await ledger.redrive(from())).toEqual({
       ...nothing,
-      redriven: 180 - redriven,
-      done: 120 + redriven,
+      redriven: 36 - redriven,
+      done: 24 + redriven,
     });
-    await settled(600);
-    expect(await effects()).toHaveLength(300);
+    await settled(120);
+    expect(await effects()).toHaveLength(60);
   });
 
   it('says what is wrong with what it is asked for', async () => {

@@ -14,7 +14,7 @@ const APPLICATION = [
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
     {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step,
-    {schema}.retry to {role}`,
+    {schema}.retry, {schema}.parked_head, {schema}.parked_letter to {role}`,
   'grant select, update on {schema}.pruning to {role}',
   'grant usage on sequence {schema}.fence_epoch to {role}',
 ];
@@ -24,7 +24,7 @@ const READER = [
   'grant usage on schema {schema} to {role}',
   `grant select on {schema}.executions, {schema}.dead_letters, {schema}.fences, {schema}.undispatched,
     {schema}.instances, {schema}.members, {schema}.claims, {schema}.steps,
-    {schema}.retries to {role}`,
+    {schema}.retries, {schema}.parked_sequences, {schema}.parked_letters to {role}`,
 ];
 
 describe('privileges', () => {
@@ -123,6 +123,7 @@ describe('privileges', () => {
     expect((await ledger.findReplies(lane.scope, [claims[0]!.key])).size).toBe(1);
     expect((await ledger.takeFence(lane, always)).undispatched).toHaveLength(4);
     await claimsAndSteps(ledger);
+    await parking(ledger);
     await ledger.ping();
     expect(await ledger.reader.find([givenKey('given', 'd', 'a test').encoded], {})).toHaveLength(1);
     expect((await ledger.reader.list({}, 10, undefined)).executions).toHaveLength(4);
@@ -166,6 +167,26 @@ describe('privileges', () => {
     await ledger.claims.reclaim(held, a, 60_000);
     const completed = [{ execution: a, reply: undefined, outbox: [] }];
     expect(await ledger.claims.complete({ ...held, completed, nextOffset: 1n })).toEqual([]);
+  };
+
+  /** Everything about parked records; leaves none. */
+  const parking = async (ledger: PostgresLedger) => {
+    const { fence } = await ledger.takeFence(newLane(), always);
+    const { scope, topic, partition } = fence.lane;
+    const sequence = Buffer.from('ka');
+    const letter = { sequence, offset: 0n, timestamp: 0, key: null, value: null, headers: [] };
+    const error = { name: 'Error', message: 'no' };
+    const facts = { failures: 1, age: 0, error, retryAfter: 0, maxSequences: 1 };
+    await ledger.parking.park({ fence, isShared: false, letter, ...facts });
+    expect(await ledger.parking.partitionsOf(scope.group, [fence.lane])).toHaveLength(1);
+    await ledger.parking.postpone(fence.lane, { ...letter, retries: 0, failures: 2, error, retryAfter: 0 });
+    expect(await ledger.parking.retry(scope)).toBe(1);
+    const [head] = await ledger.parking.list(scope, 1, undefined);
+    expect(await ledger.parking.order(head!.id, { state: 'skipped', reason: 'no' }, true)).toBe(true);
+    expect((await ledger.parking.due(scope.group, topic, partition, 1)).heads).toHaveLength(1);
+    const transaction = ledger.transaction();
+    await transaction.claim({ fence, advanceTo: 1n, executions: [] });
+    await transaction.commit({ ...nothing, parking: [{ fence, appended: [], removed: [letter] }] });
   };
 
   it('of the documented role are enough for everything but migrations', async () => {
@@ -227,6 +248,8 @@ describe('privileges', () => {
         'steps',
         'members',
         'retries',
+        'parked_sequences',
+        'parked_letters',
       ]) {
         await client.query(`select * from ${schema.quoted}.${view}`);
       }

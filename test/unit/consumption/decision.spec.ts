@@ -8,6 +8,8 @@ const facts: FailureFacts = {
   overdue: false,
   onExhausted: undefined,
   filtered: undefined,
+  isLetter: false,
+  canBeParked: false,
   hasPlaceForDead: true,
 };
 

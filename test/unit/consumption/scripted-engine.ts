@@ -1,3 +1,4 @@
+import { DEFAULT_PARKING } from '../../../lib/consumption/parking-policy.js';
 import {
   succeeded,
   type Attempt,
@@ -215,6 +216,7 @@ export class ScriptedEngine {
           groupCommit: bounds(64, 10_000),
           retry: { attempts: 3, initial: 1, factor: 1, max: 1, jitter: false },
           onExhausted: undefined,
+          parking: DEFAULT_PARKING,
           handlerTimeout: undefined,
           shutdownTimeout: 5_000,
           revocationTimeout: 5_000,

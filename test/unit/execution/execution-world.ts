@@ -52,6 +52,7 @@ export class ExecutionWorld {
       lane: laneOf(handler, partition),
       holder: this.holder,
       isShared: false,
+      maxLetters: 1_000,
       records,
       kind: () => 'event',
       keyOf: (record) => recordKey(record, TOPIC_ID, 'idempotency-key'),
