@@ -4,7 +4,7 @@ export { DurableLedger, type ExecutionQuery, type InWorkQuery } from './durable/
 export type { DurableOptions, ExecutionMode } from './durable/durable-metadata.accessor.js';
 export { Durable, NotDurable } from './durable/durable.decorators.js';
 export { DurableInterceptor } from './durable/durable.interceptor.js';
-export type { RedriveFilter, RedriveOptions, RedriveReport } from './durable/redriver.js';
+export type { RedriveFilter, RedriveOptions, RedriveReport } from './durable/redrive-run.js';
 export type { DeadCount } from './execution/ledger-redrive.js';
 export { DurableModule } from './durable/durable.module.js';
 export type {
@@ -38,4 +38,4 @@ export { kafkaServer } from './transport/kafka-server.js';
 export { KafkaTerminalException } from './transport/kafka-terminal.exception.js';
 export type { KafkaTransportOptions } from './transport/kafka-transport.options.js';
 export { ReplyPartitionAssigner } from './transport/reply-partition-assigner.js';
-export { ServerKafka } from './transport/server-kafka.js';
+export { ServerKafka, type GateState } from './transport/server-kafka.js';

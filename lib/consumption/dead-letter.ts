@@ -1,3 +1,5 @@
+import { isNativeError } from 'node:util/types';
+import { className, textOf } from '../errors/foreign-error.js';
 import type { OutgoingRecord, RecordHeader } from '../messages/record.js';
 import { isoTime } from '../runtime/clock.js';
 import type { Delivery } from './attempt.js';
@@ -54,15 +56,18 @@ export function withoutStack(letter: OutgoingRecord): OutgoingRecord | undefined
   return headers.length < letter.headers.length ? { ...letter, headers } : undefined;
 }
 
-/** Class, message and stack of anything that was thrown. */
+/** Class, message and stack of anything that was thrown; properties that throw, or are no text, say nothing. */
 export function errorFacts(error: unknown): { name: string; message: string; stack: string | undefined } {
-  if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack };
-  if (typeof error === 'object' && error !== null) {
-    const { message } = error as { message?: unknown };
-    const name = (error as object).constructor?.name ?? 'Object';
-    return { name, message: typeof message === 'string' ? message : '', stack: undefined };
+  if (typeof error !== 'object' || error === null) {
+    return { name: typeof error, message: typeof error === 'string' ? error : '', stack: undefined };
   }
-  return { name: typeof error, message: typeof error === 'string' ? error : '', stack: undefined };
+  const isError = isNativeError(error) || textOf(error, 'stack') !== undefined;
+  const name = isError ? textOf(error, 'name') : undefined;
+  return {
+    name: name ?? className(error),
+    message: textOf(error, 'message') ?? '',
+    stack: isError ? textOf(error, 'stack') : undefined,
+  };
 }
 
 /** Cuts at a byte count without splitting a character. */

@@ -84,6 +84,8 @@ export interface EngineContext extends EnginePorts {
   /** A record is done and acknowledged. */
   completed(): void;
   confirmMembership(): Promise<boolean>;
+  /** Something could not be produced: closes the gate if the broker does not answer. */
+  suspectBroker(error: unknown): void;
   pause(partition: TopicPartition): void;
   resume(partition: TopicPartition): void;
 }

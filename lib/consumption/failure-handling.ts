@@ -7,7 +7,7 @@ import { decide, type FailureClass } from './decision.js';
 import type { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import type { GroupFailure } from './group-run.js';
-import type { Ending } from './group.js';
+import type { Ending, GroupResource } from './group.js';
 import { retryAfter } from './retry-after.js';
 import { delayWithin, PROBE_BACKOFF, retryDelay } from './retry-policy.js';
 import type { Settlements } from './settlements.js';
@@ -124,8 +124,16 @@ export class FailureHandling {
             `${partitionName(this.partition)} waits to write an ending down: ${describeError(error)}`,
           );
         }
-        if (this.context.classify(error) === 'fenced') await this.confirmMembership(round);
-        else await this.backOff(round);
+        const failureClass = this.context.classify(error);
+        if (failureClass === 'fenced') {
+          await this.confirmMembership(round);
+          continue;
+        }
+        const { resource } = attempt;
+        if (!resource) this.context.suspectBroker(error);
+        else if (failureClass === 'infrastructure') this.closeGate(resource, error);
+        await this.context.gate.opened(this.life.signal);
+        await this.backOff(round);
       }
     }
   }
@@ -134,12 +142,16 @@ export class FailureHandling {
   private async hold({ attempt, error }: GroupFailure, round: number): Promise<void> {
     const { resource } = attempt;
     if (resource) {
-      this.context.gate.close(describeError(error), () => resource.probe());
+      this.closeGate(resource, error);
       await this.context.gate.opened(this.life.signal);
       if (round === 1) return;
       // The resource says that all is well, and still it fails: something else that the handler needs is down.
     }
     await this.backOff(round);
+  }
+
+  private closeGate(resource: GroupResource, error: unknown): void {
+    this.context.gate.close(describeError(error), () => resource.probe());
   }
 
   /** Fenced: whoever is no longer a member ends here; a member goes on, under the next epoch. */

@@ -10,6 +10,7 @@ import { isNobodysFault } from './decision.js';
 import { DeliveryEvents } from './delivery-events.js';
 import type { EngineContext } from './engine-context.js';
 import { FailureHandling, type PartitionLife } from './failure-handling.js';
+import type { Trial } from './gate.js';
 import { GroupPace } from './group-pace.js';
 import { GroupRun, type GroupFailure, type GroupOutcome, type GroupRunHost } from './group-run.js';
 import { Group, type GroupOrder, type GroupResource } from './group.js';
@@ -164,13 +165,14 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     if (!gate.isOpen) await gate.opened(this.signal);
     if (this.pause.released) await this.pause.released;
     if (!this.isRunning || !(await slots.acquire(this.signal))) return;
-    if (!this.mayGoOn() || !gate.isOpen) return slots.release();
-    const { records, each } = this.pace.next();
-    this.track(this.work(this.sequences.take(records, each)));
+    const trial = gate.isOpen || !this.mayGoOn() ? undefined : gate.trial();
+    if (!this.mayGoOn() || !(gate.isOpen || trial)) return slots.release();
+    const { records, each } = trial ? ONE_RECORD : this.pace.next();
+    this.track(this.work(this.sequences.take(records, each), trial));
   }
 
   /** Works on what was taken until it is given back, in a slot that it releases. */
-  private async work(entries: readonly Entry[]): Promise<void> {
+  private async work(entries: readonly Entry[], trial: Trial | undefined): Promise<void> {
     const sequences = new Set(entries.map(({ sequence }) => sequence));
     const { failures, stragglers } = await this.run(entries, sequences.size > 1);
     const waits = new Map<Sequence, Promise<void>[]>();
@@ -184,6 +186,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
       const recovered = this.recover(failure, held);
       for (const sequence of held) wait(sequence, recovered);
     }
+    // Whatever else became of it: what closed the gate would have closed it again.
+    trial?.end();
     const left = stragglers.map(({ delivery, ended }) => {
       const [sequence] = sequencesOf([delivery], entries);
       sequence!.slow = true;
@@ -276,4 +280,5 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   }
 }
 
+const ONE_RECORD = { records: 1, each: 1 };
 const NOTHING: GroupOutcome = { failures: [], stragglers: [] };

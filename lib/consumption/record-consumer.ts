@@ -15,9 +15,9 @@ import {
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
-import { NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
+import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
-import { Gate } from './gate.js';
+import { Gate, type GateState } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
 import { Semaphore } from './semaphore.js';
 
@@ -57,6 +57,12 @@ export class RecordConsumer implements ConsumerListener {
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
+      suspectBroker: (error) => this.suspectBroker(error),
+      produce: (record) =>
+        ports.produce(record).catch((error: unknown) => {
+          this.suspectBroker(error);
+          throw error;
+        }),
       pause: (partition) => consumer.pause([partition]),
       resume: (partition) => consumer.resume([partition]),
     };
@@ -122,6 +128,32 @@ export class RecordConsumer implements ConsumerListener {
       partition: partition.partition,
       offset: position,
     }));
+  }
+
+  /** Whether a record lies in a partition held now and no handler was called for it yet. */
+  isYetToHandle(record: PartitionOffset): boolean {
+    const processor = this.processors.get(partitionName(record));
+    return (
+      processor !== undefined &&
+      processor.position <= record.offset &&
+      !hasBegun(processor.begun, record.offset)
+    );
+  }
+
+  /** Whether work is held, since the database or the broker is away. */
+  get gate(): GateState {
+    return this.context.gate.state;
+  }
+
+  /**
+   * Told by whoever failed to get something to the broker. Where the group's coordinator does not answer either, work is
+   * held until it does; a topic that is missing, or whose leader is, holds only what is waiting for it.
+   */
+  suspectBroker(error: unknown): void {
+    void this.context.gate.suspect(`the Kafka broker does not answer (${describeError(error)})`, async () => {
+      if (await this.consumer.confirmMembership()) return;
+      throw new StaleMemberError('This consumer is not a member of its group at the moment');
+    });
   }
 
   /** The partitions held now. */
@@ -231,8 +263,9 @@ export class RecordConsumer implements ConsumerListener {
       }
     } catch (error) {
       // The next tick tries again; a member that is out of its group hears of it by its revocation.
-      if (!(error instanceof StaleMemberError))
-        this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
+      if (error instanceof StaleMemberError) return;
+      if (this.context.gate.isOpen) this.context.log.warn(`Offsets not committed: ${describeError(error)}`);
+      this.suspectBroker(error);
     }
   }
 }

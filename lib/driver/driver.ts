@@ -169,7 +169,16 @@ export interface DriverReaderOptions extends DriverReadOptions {
 }
 
 /** As those of a consumer; `rebalanceId` means nothing. */
-export type ReaderListener = Pick<ConsumerListener, 'onRecords' | 'onStatus' | 'onOffsetOutOfRange'>;
+export interface ReaderListener extends Pick<
+  ConsumerListener,
+  'onRecords' | 'onStatus' | 'onOffsetOutOfRange'
+> {
+  /**
+   * All below `nextOffset` that is to be read has been handed over: the marks of transactions, and what was compacted
+   * away, are no records.
+   */
+  onPassed?(partition: AssignedPartition, nextOffset: bigint): void;
+}
 
 /** Reads the partitions that it is told to, outside any group: no rebalance interrupts it, and nothing is committed. */
 export interface DriverReader {
@@ -184,8 +193,10 @@ export interface DriverReader {
    * Reads a partition from its present end on, and resolves when that is known: whatever is produced afterwards is
    * handed over. One that is read already goes on as it is. A topic that is deleted and made anew is read from its first
    * record. Tries for as long as no broker can tell the end; rejects with `ConnectionClosedError` after `stop`.
+   *
+   * @param from an offset to begin at instead, or behind it where its record is gone (`onOffsetOutOfRange` tells).
    */
-  read(partition: TopicPartition): Promise<void>;
+  read(partition: TopicPartition, from?: bigint): Promise<void>;
   /** Hands nothing of it over any more. One that is not read is fine. */
   drop(partition: TopicPartition): void;
 }

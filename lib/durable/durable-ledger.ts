@@ -17,7 +17,8 @@ import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
-import { Redriver, type RedriveFilter, type RedriveOptions, type RedriveReport } from './redriver.js';
+import type { RedriveFilter, RedriveOptions, RedriveReport } from './redrive-run.js';
+import { Redriver } from './redriver.js';
 
 export interface ExecutionQuery extends ExecutionFilter {
   /** Executions of a page, 1 to 1000. Default 100. */
@@ -91,7 +92,11 @@ export class DurableLedger {
    * Puts dead records back into their topics, where their handler runs for them under their original idempotency key; other
    * durable handlers of the topic pass them by. A dead execution is taken back in the transaction that writes its record
    * to the outbox, oldest first: whenever this stops, calling it again goes on. Only what this application consumes.
-   * @throws InvalidOptionError, LedgerUnreachableError
+   *
+   * With `from`, a dead-letter topic is read instead, from its first letter to the last that is there. The ledger remembers
+   * what was put back, from wherever: calling it again puts back what is left.
+   * @throws InvalidOptionError, LedgerUnreachableError; with `from` TopicMissingError, BrokerUnreachableError, and
+   * WrongCallOrderError while no server of the application listens.
    */
   async redrive(filter: RedriveFilter = {}, options: RedriveOptions = {}): Promise<RedriveReport> {
     return this.redriver.redrive(filter, options);

@@ -18,6 +18,7 @@ import { LedgerKeeper } from '../execution/ledger-keeper.js';
 import { LeaseKeeper } from '../execution/lease-keeper.js';
 import { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
 import { DurablePool } from '../postgres/durable-pool.js';
+import { FloatingQueries } from '../postgres/floating-queries.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
 import { oneOf, onlyKnown, wholeNumber } from '../transport/option-checks.js';
@@ -44,8 +45,10 @@ import {
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames } from './handler-names.js';
-import { currentNested } from './handler-run.js';
+import { currentHandler, currentNested } from './handler-run.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { LetterRedriver } from './letter-redriver.js';
+import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
@@ -169,6 +172,8 @@ function assemble(options: Provider[], global = true): DynamicModule {
     DurableInterceptor,
     DurableExecution,
     DurableLedger,
+    RedriveRecipients,
+    LetterRedriver,
     Redriver,
     { provide: DurablePool, useFactory: createPool, inject: [DURABLE_OPTIONS] },
     {
@@ -215,11 +220,13 @@ function createLedger(options: DurableModuleOptions): Ledger {
     prepare,
     clock,
     log: new Logger('DurableLedger'),
+    whoseRun: currentHandler,
   });
 }
 
 function createPool({ connection, ledger, clock = systemClock }: DurableModuleOptions): DurablePool {
-  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock));
+  const { refuse } = new FloatingQueries(new Logger('DurablePool'), currentHandler);
+  return new DurablePool(ledger ? undefined : connection, () => currentNested(clock), refuse);
 }
 
 function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore {

@@ -20,7 +20,7 @@ import {
 } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
 import type { KafkaRecord } from '../messages/record.js';
-import { redriveOf } from '../messages/redrive-headers.js';
+import { isFor, redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
@@ -193,7 +193,7 @@ export class GroupEnlistment implements GroupResource {
         outbox: outbox ?? null,
       });
     } catch (error) {
-      if (error instanceof FencedError) fences.forget(fence);
+      if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
@@ -262,7 +262,8 @@ export class GroupEnlistment implements GroupResource {
     this.runs.set(attempt, { opened, execution });
     const { client, outbox, journal } = opened;
     const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
-    return { kind: 'handler', key, attempt: attempt.number, client, outbox, open: true, steps };
+    const { handler } = work.lane.scope;
+    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
@@ -318,7 +319,7 @@ export class GroupEnlistment implements GroupResource {
       },
       isForOther: (record) => {
         const redrive = redriveOf(record);
-        return redrive !== undefined && (redrive.group !== host.groupId || redrive.handler !== handler.id);
+        return redrive !== undefined && !isFor(redrive, { group: host.groupId, handler: handler.id });
       },
     };
   }

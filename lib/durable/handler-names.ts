@@ -19,15 +19,12 @@ interface Claimant {
  */
 export function expectDistinctNames(modules: ModulesContainer, global: boolean): void {
   const claimants = new Map<string, Claimant>();
-  for (const { controllers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype !== 'function') continue;
-      for (const { handler, method } of durableHandlers(metatype, global)) {
-        const other = claimants.get(handler.id);
-        // A controller that two modules list is still one.
-        if (other && (other.controller !== metatype || other.method !== method)) throw shared(handler.id);
-        claimants.set(handler.id, { controller: metatype, method });
-      }
+  for (const controller of controllersOf(modules)) {
+    for (const { handler, method } of durableHandlers(controller, global)) {
+      const other = claimants.get(handler.id);
+      // A controller that two modules list is still one.
+      if (other && (other.controller !== controller || other.method !== method)) throw shared(handler.id);
+      claimants.set(handler.id, { controller, method });
     }
   }
 }
@@ -35,19 +32,36 @@ export function expectDistinctNames(modules: ModulesContainer, global: boolean):
 /** The names of an application's durable handlers. */
 export function durableNames(modules: ModulesContainer, global: boolean): Set<string> {
   const names = new Set<string>();
-  for (const { controllers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      if (typeof metatype !== 'function') continue;
-      for (const { handler } of durableHandlers(metatype, global)) names.add(handler.id);
-    }
+  for (const controller of controllersOf(modules)) {
+    for (const { handler } of durableHandlers(controller, global)) names.add(handler.id);
   }
   return names;
+}
+
+/** The patterns of its other handlers for Kafka: what dead letters call these by. */
+export function otherPatterns(modules: ModulesContainer, global: boolean): Set<string> {
+  const patterns = new Set<string>();
+  for (const controller of controllersOf(modules)) {
+    const durable = new Set(durableHandlers(controller, global).map(({ method }) => method));
+    for (const method of methodsOf(controller)) {
+      if (durable.has(method) || !isKafkaHandler(method)) continue;
+      const listed = Reflect.getMetadata(PATTERN_METADATA, method) as unknown;
+      for (const pattern of Array.isArray(listed) ? listed : [listed]) patterns.add(String(pattern));
+    }
+  }
+  return patterns;
 }
 
 export function shared(name: string): NotDurableError {
   return new NotDurableError(
     `Two durable handlers are both named ${name}: each would take the other's messages for its own and drop them as ` +
       "duplicates. Name them apart with @Durable({ name: '…' }).",
+  );
+}
+
+function controllersOf(modules: ModulesContainer): Function[] {
+  return [...modules.values()].flatMap(({ controllers }) =>
+    [...controllers.values()].map(({ metatype }) => metatype).filter((type) => typeof type === 'function'),
   );
 }
 

@@ -20,6 +20,8 @@ interface Run {
 /** What `DurableExecution` gives a handler while it runs. */
 export interface HandlerRun extends Run {
   readonly kind: 'handler';
+  /** Its id, for the log. */
+  readonly handler: string;
   /** The idempotency key, as people write it. */
   readonly key: string;
   /** 1 for the first run, plus the failures so far. */
@@ -60,6 +62,12 @@ export const durableRuns = new AsyncLocalStorage<DurableRun | undefined>();
 /** For what is told from within a run to who stands around it. */
 export function outsideRuns(tell: () => void): void {
   durableRuns.run(undefined, tell);
+}
+
+/** The name of the handler whose run the caller belongs to, also when that is over. */
+export function currentHandler(): string | undefined {
+  const run = durableRuns.getStore();
+  return run?.kind === 'handler' ? run.handler : run && 'DurableLedger.transaction()';
 }
 
 /**

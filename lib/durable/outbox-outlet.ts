@@ -1,5 +1,7 @@
+import { TopicMissingError, WrongCallOrderError } from '../errors/errors.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import type { OutboxDispatcher, RecordProducer } from '../execution/outbox-dispatcher.js';
+import type { KafkaRecord } from '../messages/record.js';
 import { settlesWithin, type Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import type { OutgoingProducer } from '../transport/outgoing-producer.js';
@@ -29,6 +31,26 @@ export class OutboxOutlet {
   /** Whether a server of this application has a handler for the topic, in that group. */
   consumes(group: string, topic: string): boolean {
     return [...this.servers].some((server) => server.consumes(group, topic));
+  }
+
+  /**
+   * The records that a topic holds as of now, from the first server's cluster that has it.
+   * @throws TopicMissingError, BrokerUnreachableError; WrongCallOrderError if no server listens.
+   */
+  async *readTopic(topic: string, signal: AbortSignal): AsyncGenerator<readonly KafkaRecord[]> {
+    let missing: unknown = new WrongCallOrderError(
+      `The topic "${topic}" cannot be read: no Kafka server of this application listens`,
+    );
+    for (const server of this.servers) {
+      if (!server.outgoing) continue;
+      try {
+        return yield* server.readTopic(topic, signal);
+      } catch (error) {
+        if (!(error instanceof TopicMissingError)) throw error;
+        missing = error;
+      }
+    }
+    throw missing;
   }
 
   /** `undefined` while there is no way. */

@@ -1,128 +1,74 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { ModulesContainer } from '@nestjs/core';
 import { InvalidOptionError } from '../errors/errors.js';
-import type { DeadCount, DeadExecution, DeadFilter } from '../execution/ledger-redrive.js';
+import type { DeadExecution, DeadFilter } from '../execution/ledger-redrive.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import { encodedForms, positionOf } from '../messages/idempotency-key.js';
 import { redriveHeaders, redriveOf } from '../messages/redrive-headers.js';
-import { sleep } from '../runtime/clock.js';
-import { operatorEvents } from '../runtime/operator-events.js';
-import { numberAtLeast, onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { isTopicName } from '../messages/topic-name.js';
+import { onlyKnown } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
-import { DURABLE_OPTIONS, type DurableModuleOptions } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { durableNames } from './handler-names.js';
+import { LetterRedriver } from './letter-redriver.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { RedriveRecipients } from './redrive-recipients.js';
+import {
+  publishRedriven,
+  RedriveRun,
+  type RedriveFilter,
+  type RedriveOptions,
+  type RedriveReport,
+} from './redrive-run.js';
 
-/** Which dead records to put back; what is absent says nothing. Times are milliseconds since the epoch. */
-export interface RedriveFilter {
-  /** Consumer group, with Nest's postfix: `billing-server`. */
-  readonly group?: string | undefined;
-  readonly handler?: string | undefined;
-  readonly topic?: string | undefined;
-  /** As in the dead letter's `dlt-reason`. */
-  readonly reason?: string | undefined;
-  /** Class of the error that the last attempt ended in. */
-  readonly errorClass?: string | undefined;
-  /** The idempotency key as it was given; a position reads `topicId/partition/offset`. */
-  readonly key?: string | undefined;
-  /** Died at or after. */
-  readonly since?: number | undefined;
-  /** Died before. */
-  readonly until?: number | undefined;
-}
-
-export interface RedriveOptions {
-  /** Puts nothing back, and tells what would be looked at. Default `false`. */
-  readonly dryRun?: boolean | undefined;
-  /** Most records that are put back. Default: all. */
-  readonly limit?: number | undefined;
-  /** Most records put back per second. Default: as fast as it goes. */
-  readonly rate?: number | undefined;
-  /** A record that was put back that often is left. Default 3. */
-  readonly maxRedrives?: number | undefined;
-  /** Ends it between two batches. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface RedriveReport {
-  /** Records that are on their way back. */
-  readonly redriven: number;
-  /** Left because they were put back `maxRedrives` times already. */
-  readonly tooOften: number;
-  /** Left because no durable handler of that name consumes their topic in that group in this application. */
-  readonly notConsumed: number;
-  /** What fits the filter, by kind, most frequent first; of a dry run. */
-  readonly histogram: readonly DeadCount[];
-}
-
-const FILTERS = ['group', 'handler', 'topic', 'reason', 'errorClass', 'key', 'since', 'until'];
-const OPTIONS = ['dryRun', 'limit', 'rate', 'maxRedrives', 'signal'];
-const MAX_BATCH = 100;
-/** With a rate, batches begin this often per second. */
-const BATCHES_PER_SECOND = 5;
+const FILTERS = ['from', 'group', 'handler', 'topic', 'reason', 'errorClass', 'key', 'since', 'until'];
 
 /** Puts dead records back into their topics, under their original idempotency keys. */
 @Injectable()
 export class Redriver {
   constructor(
     @Inject(DURABLE_CORE) private readonly core: DurableCore,
-    @Inject(DURABLE_OPTIONS) private readonly options: DurableModuleOptions,
     private readonly outlet: OutboxOutlet,
-    private readonly modules: ModulesContainer,
+    private readonly recipients: RedriveRecipients,
+    private readonly letters: LetterRedriver,
   ) {}
 
   async redrive(filter: RedriveFilter, options: RedriveOptions): Promise<RedriveReport> {
     onlyKnown('redrive filter', filter, FILTERS);
-    onlyKnown('redrive', options, OPTIONS);
-    const limit = options.limit === undefined ? Infinity : wholeNumber('redrive.limit', options.limit, 1);
-    const rate = options.rate === undefined ? Infinity : numberAtLeast('redrive.rate', options.rate, 0.001);
-    const maxRedrives = wholeNumber('redrive.maxRedrives', options.maxRedrives ?? 3, 1);
-    const { key, ...rest } = filter;
-    const dead: DeadFilter = { ...rest, keys: key === undefined ? undefined : keyForms(key) };
-    const { ledger } = this.core;
+    const { ledger, clock } = this.core;
+    const run = new RedriveRun(options, clock);
+    const { from, key, ...facts } = filter;
+    const keys = key === undefined ? undefined : keyForms(key);
     await ledger.open();
-    if (options.dryRun) {
-      return { redriven: 0, tooOften: 0, notConsumed: 0, histogram: await ledger.redrives.count(dead) };
-    }
-    return this.putBack(dead, limit, rate, maxRedrives, options.signal);
+    if (from !== undefined) return this.letters.redrive(topicName(from), { ...facts, key }, run);
+    if (run.isDry) return run.report(await ledger.redrives.count({ ...facts, keys }));
+    return this.putBack({ ...facts, keys }, run);
   }
 
-  private async putBack(
-    filter: DeadFilter,
-    limit: number,
-    rate: number,
-    maxRedrives: number,
-    signal: AbortSignal | undefined,
-  ): Promise<RedriveReport> {
+  private async putBack(filter: DeadFilter, run: RedriveRun): Promise<RedriveReport> {
     const { ledger, clock, counters } = this.core;
-    const names = durableNames(this.modules, this.options.global ?? true);
-    const report = { redriven: 0, tooOften: 0, notConsumed: 0 };
-    const batch = Math.max(1, Math.min(MAX_BATCH, Math.ceil(rate / BATCHES_PER_SECOND)));
     let after: string | undefined;
     do {
       const left = { tooOften: 0, notConsumed: 0 };
       const recordOf = (dead: DeadExecution): OutboxRecord | undefined => {
-        const { group, handler } = dead.scope;
-        if (!names.has(handler) || !this.outlet.consumes(group, dead.topic)) return void left.notConsumed++;
+        if (!this.recipients.includes(dead.scope, dead.topic)) return void left.notConsumed++;
         const count = (redriveOf(dead)?.count ?? 0) + 1;
-        if (count > maxRedrives) return void left.tooOften++;
+        if (!run.allows(count)) return void left.tooOften++;
         return outboxRecord(clock.uuid(), dead, count);
       };
-      const most = Math.min(batch, limit - report.redriven);
-      const { redriven, next } = await ledger.redrives.redrive(filter, most, after, recordOf);
+      const { redriven, next } = await ledger.redrives.redrive(filter, run.batch, after, recordOf);
       this.outlet.dispatch(redriven.map(({ record }) => record));
       counters.redriven += redriven.length;
-      for (const { dead, record } of redriven) publish(dead, record);
-      report.redriven += redriven.length;
-      report.tooOften += left.tooOften;
-      report.notConsumed += left.notConsumed;
-      after = next;
-      if (after !== undefined && redriven.length > 0 && rate < Infinity) {
-        await sleep(clock, (redriven.length / rate) * 1000, signal);
+      for (const { dead, record } of redriven) {
+        publishRedriven(
+          dead.scope,
+          dead,
+          redriveOf({ topic: dead.topic, headers: record.headers })?.count ?? 0,
+        );
       }
-    } while (after !== undefined && report.redriven < limit && !signal?.aborted);
-    return { ...report, histogram: [] };
+      run.add({ redriven: redriven.length, ...left });
+      after = next;
+      if (after !== undefined) await run.pace(redriven.length);
+    } while (after !== undefined && !run.isOver);
+    return run.report();
   }
 }
 
@@ -134,16 +80,12 @@ function outboxRecord(id: string, dead: DeadExecution, count: number): OutboxRec
   return { id, topic, partition, key: recordKey, value, headers };
 }
 
-function publish({ scope, topic, partition, offset }: DeadExecution, { headers }: OutboxRecord): void {
-  const { redriven } = operatorEvents;
-  if (!redriven.hasSubscribers) return;
-  redriven.publish({
-    ...scope,
-    topic,
-    partition,
-    offset,
-    redrives: redriveOf({ topic, headers })?.count ?? 0,
-  });
+function topicName(from: unknown): string {
+  if (isTopicName(from)) return from;
+  throw new InvalidOptionError(
+    'redrive filter.from',
+    "must be the name of a dead-letter topic, 'orders.dlt'",
+  );
 }
 
 function keyForms(key: unknown): Buffer[] {

@@ -72,11 +72,14 @@ export class CodecMissingError extends KafkaTransportError {
 
 /** `send()` got no reply within `requestTimeout`. The request may still be handled. */
 export class ReplyTimeoutError extends KafkaTransportError {
-  constructor(topic: string, milliseconds: number) {
+  /** @param reason what is known of why, and what to do. */
+  constructor(topic: string, milliseconds: number, reason?: string) {
     super(
       'KT_REPLY_TIMEOUT',
-      `No reply to "${topic}" within ${milliseconds} ms. Is a @MessagePattern('${topic}') server running? ` +
-        'Raise the option "requestTimeout" if it needs longer.',
+      `No reply to "${topic}" within ${milliseconds} ms` +
+        (reason === undefined
+          ? `. Is a @MessagePattern('${topic}') server running? Raise the option "requestTimeout" if it needs longer.`
+          : `: ${reason}`),
       { retryable: true },
     );
   }

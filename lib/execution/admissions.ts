@@ -174,7 +174,7 @@ export class Admissions {
         else if (verdict !== 'claimed') entry.known = verdict;
       });
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence);
+      if (error instanceof FencedError) this.fences.forget(fence, error);
       throw error;
     }
   }

@@ -16,7 +16,7 @@ import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-exec
 import { insist } from './insist.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Lease } from './lease.js';
-import type { KnownExecution, Lane, LaneClaim, Ledger, OutboxRecord } from './ledger.js';
+import type { Fence, KnownExecution, Lane, LaneClaim, Ledger, OutboxRecord } from './ledger.js';
 
 /**
  * Claim mode: claims the keys of a group's records at once, lets their handlers run without a transaction, and completes at
@@ -46,7 +46,10 @@ export class ClaimGroup implements GroupExecutions {
 
   async admit(work: LaneWork, record: KafkaRecord): Promise<Admission> {
     const admission = await this.admissions.admit(work, record);
-    if (admission.kind === 'run') this.expectHeld(admission.execution);
+    if (admission.kind === 'run') {
+      this.expectGoing(work.lane);
+      this.expectHeld(admission.execution);
+    }
     return admission;
   }
 
@@ -137,13 +140,13 @@ export class ClaimGroup implements GroupExecutions {
           }),
       );
     } catch (error) {
-      this.fences.forget(fence);
+      this.fences.forget(fence, error);
       await this.giveBack(lane, new Set());
       throw error;
     }
     await this.giveBack(lane, records);
     if (lost.length > 0) {
-      this.fences.forget(fence);
+      this.fences.forget(fence, unknown);
       // Probably by ourselves: the records come again and are told.
       if (unknown) throw unknown;
       throw new LeaseLostError(
@@ -181,7 +184,7 @@ export class ClaimGroup implements GroupExecutions {
     verdicts.forEach((verdict, index) => {
       if (typeof verdict === 'string') lease.hold(executions[index]!.key);
     });
-    this.keeper.keep(lease);
+    await this.keepWhileGoing(lease, fence);
     return verdicts;
   }
 
@@ -197,11 +200,29 @@ export class ClaimGroup implements GroupExecutions {
     try {
       await this.ledger.claims.reclaim({ fence, token: lease.token }, claim, lease.duration);
     } catch (error) {
-      if (error instanceof FencedError) this.fences.forget(fence);
+      if (error instanceof FencedError) this.fences.forget(fence, error);
       throw error;
     }
     lease.hold(claim.key);
+    await this.keepWhileGoing(lease, fence, claim.key);
+  }
+
+  /**
+   * The end of the group does not wait for claims that are on their way, and does not know of them: nobody would run or give
+   * back what they got, and it would be renewed for as long as this process lives.
+   */
+  private async keepWhileGoing(lease: Lease, { lane }: Fence, key?: Buffer): Promise<void> {
+    if (this.over) await this.keeper.release(lease, key ? [key] : lease.heldKeys);
+    this.expectGoing(lane);
     this.keeper.keep(lease);
+  }
+
+  /** @throws LeaseLostError */
+  private expectGoing({ topic, partition }: Lane): void {
+    if (!this.over) return;
+    throw new LeaseLostError(
+      `A group of ${topic}[${partition}] ended before what it claimed could run: the claims are given back`,
+    );
   }
 
   /** @throws LeaseLostError */

@@ -37,7 +37,8 @@ export class ClaimJournal implements RunJournal {
     const { lane } = this.execution.fence;
     const transaction = this.ledger.transaction();
     try {
-      await transaction.begin();
+      // A process that is stopped in the middle must not keep what it has locked from its successor.
+      await transaction.begin(lane);
       const { step, outbox } = await work(transaction.client);
       await transaction.commit({
         releases: [],

@@ -102,7 +102,7 @@ export class ExecutionGroup implements GroupExecutions {
     const mayHaveLeft =
       error instanceof CommitUnknownError && finished.some(({ outbox }) => outbox.length > 0);
     for (const { fence, work } of this.admissions.claimed) {
-      if (!work.isShared || mayHaveLeft) this.fences.forget(fence);
+      if (!work.isShared || mayHaveLeft) this.fences.forget(fence, error);
     }
   }
 

@@ -1,3 +1,4 @@
+import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
@@ -25,6 +26,8 @@ interface Held {
 /** The fences that this process holds: taken once per lane and assignment, known from then on without asking. */
 export class FenceRegistry {
   private readonly held = new Map<string, Held>();
+  /** Lanes whose fence somebody else took, by the assignment in which that was. */
+  private readonly superseded = new Map<string, number>();
 
   /** Of the records of these lanes. */
   readonly failures: FailureRegistry;
@@ -40,6 +43,8 @@ export class FenceRegistry {
   /**
    * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
    * What an earlier owner had committed and not produced is produced first.
+   * @throws FencedError if it was lost to somebody else in this assignment, and the holder is not a confirmed member: it
+   * would fence its successor.
    */
   async take(lane: Lane, holder: FenceHolder): Promise<Fence> {
     const name = laneName(lane);
@@ -83,12 +88,24 @@ export class FenceRegistry {
     );
   }
 
-  /** What is known of the fence may be wrong (fenced, or a commit with unknown end): the next use takes it anew. */
-  forget(fence: Fence): void {
-    if (this.heldUnder(fence)) this.held.delete(laneName(fence.lane));
+  /** What is known of the fence may be wrong (`why`: fenced, or a commit with unknown end): the next use takes it anew. */
+  forget(fence: Fence, why: unknown): void {
+    const held = this.heldUnder(fence);
+    if (!held) return;
+    const name = laneName(fence.lane);
+    this.held.delete(name);
+    if (why instanceof FencedError) this.superseded.set(name, held.rebalanceId);
   }
 
   private async takeNow(lane: Lane, holder: FenceHolder): Promise<Fence> {
+    const wasFenced = this.superseded.get(laneName(lane)) === holder.rebalanceId;
+    if (wasFenced && !(await isConfirmed(holder))) {
+      const { topic, partition, scope } = lane;
+      throw new FencedError(
+        `${topic}[${partition}] was taken from ${scope.handler} by another process, and this one is not known to be a ` +
+          'member of its group any more',
+      );
+    }
     const { fence, undispatched } = await this.ledger.takeFence(lane, () => holder.confirm());
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
     await this.failures.load(fence, fence.nextOffset);
@@ -99,6 +116,15 @@ export class FenceRegistry {
   private heldUnder({ lane, epoch }: Fence): Held | undefined {
     const held = this.held.get(laneName(lane));
     return held?.fence?.epoch === epoch ? held : undefined;
+  }
+}
+
+/** Whoever can't ask is not confirmed. */
+async function isConfirmed(holder: FenceHolder): Promise<boolean> {
+  try {
+    return await holder.confirm();
+  } catch {
+    return false;
   }
 }
 

@@ -62,6 +62,10 @@ export class Lease {
     for (const key of [...this.held.keys()]) this.lose(key, silentMessage);
   }
 
+  get heldKeys(): Buffer[] {
+    return [...this.held.keys()].map((key) => Buffer.from(key, 'latin1'));
+  }
+
   get keys(): ReadonlySet<string> {
     return new Set(this.held.keys());
   }

@@ -19,11 +19,11 @@ export interface SweepResult {
   readonly next: bigint | undefined;
 }
 
-/** Milliseconds that executions are kept at least. */
+/** Milliseconds that executions are kept at least. Those that completed under their own position go with the fence instead. */
 export interface Retention {
   /** Under keys that people or producers chose, and whatever is dead. */
   readonly keys: number;
-  /** Under message ids, and under positions. */
+  /** Under message ids, and what did not complete under its position; replies that have no execution. */
   readonly messageIds: number;
 }
 
@@ -50,7 +50,8 @@ export interface LedgerCare {
   ): Promise<SweepResult>;
   /**
    * Looks at up to `limit` executions, going on where the last call (of any process) stopped, and deletes those that are
-   * over their time, with replies, failures and dead letters. Never one that a fence does not cover.
+   * over their time, with replies, failures and dead letters, and those that completed under their own position, without
+   * their replies. Never one that a fence does not cover.
    */
   prune(retention: Retention, limit: number): Promise<PruneResult>;
 }

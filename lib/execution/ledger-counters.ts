@@ -2,7 +2,7 @@
 export interface ConsumerCounters {
   /** Runs of durable handlers that failed and were tried again. */
   readonly retried: number;
-  /** Times that work was held because the ledger could not be reached. */
+  /** Times that work was held because the ledger or the broker could not be reached. */
   readonly gateClosed: number;
 }
 
@@ -24,7 +24,7 @@ export interface DurableCounters {
   readonly redriven: number;
   /** Transactions refused because another process had taken the partition over. */
   readonly fenced: number;
-  /** Times that work was held because the ledger could not be reached. */
+  /** Times that work was held because the ledger or the broker could not be reached. */
   readonly gateClosed: number;
 }
 

@@ -1,20 +1,26 @@
 import type { RecordHeader } from '../messages/record.js';
 import type { OutboxRecord, Scope } from './ledger-terms.js';
 
-/** Which dead executions; what is absent says nothing. Times are milliseconds since the epoch, by the store's clock. */
-export interface DeadFilter {
+/** Which dead records; what is absent says nothing. Times are milliseconds since the epoch. */
+export interface DeadFacts {
+  /** Consumer group, with Nest's postfix: `billing-server`. */
   readonly group?: string | undefined;
   readonly handler?: string | undefined;
   readonly topic?: string | undefined;
+  /** As in the dead letter's `dlt-reason`. */
   readonly reason?: string | undefined;
   /** Class of the error that the last attempt ended in. */
   readonly errorClass?: string | undefined;
-  /** Encoded forms of the idempotency key. */
-  readonly keys?: readonly Buffer[] | undefined;
   /** Died at or after. */
   readonly since?: number | undefined;
   /** Died before. */
   readonly until?: number | undefined;
+}
+
+/** Which dead executions. Times are by the store's clock. */
+export interface DeadFilter extends DeadFacts {
+  /** Encoded forms of the idempotency key. */
+  readonly keys?: readonly Buffer[] | undefined;
 }
 
 /** A dead execution with all bytes of its record. */
@@ -48,7 +54,29 @@ export interface RedriveResult {
   readonly next: string | undefined;
 }
 
-/** Puts dead executions back on their way. */
+/** A dead letter that was found in a topic, and the record that is to be committed for it. */
+export interface FoundLetter {
+  /** Whose record died; for handlers that are not durable too. */
+  readonly scope: Scope;
+  /** Encoded; `undefined` where the letter names none. */
+  readonly key: Buffer | undefined;
+  /** Where the record was. */
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+  /** Of the record, ms since the epoch. */
+  readonly timestamp: number;
+  readonly record: OutboxRecord;
+}
+
+/**
+ * - `redriven`: its record is committed to the outbox, and its dead execution, if there still is one, taken back;
+ * - `done`: it was redriven before, from wherever, or its key has been dealt with since;
+ * - `early`: its record may still come back by itself, or its key is in work. Another time it may be redriven.
+ */
+export type LetterVerdict = 'redriven' | 'done' | 'early';
+
+/** Puts dead executions back on their way. What was put back once is remembered for good. */
 export interface LedgerRedrive {
   count(filter: DeadFilter): Promise<DeadCount[]>;
   /**
@@ -64,4 +92,12 @@ export interface LedgerRedrive {
     after: string | undefined,
     recordOf: (dead: DeadExecution) => OutboxRecord | undefined,
   ): Promise<RedriveResult>;
+  /**
+   * Decides about letters of a dead-letter topic, in one transaction with what follows. A letter whose execution is gone
+   * was either redriven, which is remembered, or pruned: then it is redriven.
+   *
+   * @param dryRun nothing is stored.
+   * @returns a verdict for each, in their order. The same letter given twice is redriven once.
+   */
+  redriveLetters(letters: readonly FoundLetter[], dryRun: boolean): Promise<LetterVerdict[]>;
 }

@@ -33,16 +33,7 @@ import type {
 } from './ledger-terms.js';
 import type { StepJournal, StepToStore } from './step-journal.js';
 
-export type {
-  ClaimVerdict,
-  ExecutionClaim,
-  ExecutionState,
-  Fence,
-  KnownExecution,
-  Lane,
-  OutboxRecord,
-  Scope,
-} from './ledger-terms.js';
+export type * from './ledger-terms.js';
 
 export interface FenceTaken {
   readonly fence: Fence;
@@ -172,8 +163,11 @@ export interface Ledger {
 }
 
 export interface LedgerTransaction {
-  /** Begins without claiming anything: for work that no record brought about. */
-  begin(): Promise<void>;
+  /**
+   * Begins without claiming anything: for work that no record brought about, or within a claim. With the claim's lane, whoever
+   * takes its fence waits for the end of this transaction as for that of an owner, and in the end brings it about.
+   */
+  begin(lane?: Lane): Promise<void>;
   /**
    * The first call begins the transaction; the fence is checked, moved unless the lane is shared, and all keys are claimed
    * in one round trip.

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { IdempotencyKeyError } from '../errors/errors.js';
 import { redriveOf } from './redrive-headers.js';
@@ -102,7 +103,11 @@ export function positionOf(
   return { topicId, partition: encoded.readUInt32BE(17), offset: encoded.readBigUInt64BE(21) };
 }
 
-/** For people: what a key says, in a form that can be read and searched. Positions read `topicId/partition/offset`. */
+/**
+ * What a key says, in a form that can be read and searched. Positions read `topicId/partition/offset`; bytes that are no
+ * text are escaped, kind and all, as in the ledger's views: replaced by one and the same character, they would make two
+ * keys one for whom handlers pass them on to.
+ */
 export function describeKey(encoded: Buffer): string {
   const tag = encoded[0];
   const bytes = encoded.subarray(1);
@@ -110,7 +115,7 @@ export function describeKey(encoded: Buffer): string {
   if (tag === TAGS.position) {
     return `${dashed(bytes.toString('hex', 0, 16))}/${bytes.readUInt32BE(16)}/${bytes.readBigUInt64BE(20)}`;
   }
-  return bytes.toString('utf8');
+  return isText(bytes) ? bytes.toString('utf8') : escaped(encoded);
 }
 
 /** The reverse: every form in which the ledger may hold what people read as `key`. */
@@ -120,7 +125,60 @@ export function encodedForms(key: string): Buffer[] {
   if (topicId !== undefined && Number(partition) < 2 ** 31 && BigInt(offset!) < 2n ** 63n) {
     forms.push(positionKey(topicId, Number(partition), BigInt(offset!)).encoded);
   }
+  const binary = unescaped(key);
+  if (binary && describeKey(binary) === key) forms.push(binary);
   return forms;
+}
+
+/**
+ * The key that a description is of, as far as its record tells.
+ * @param text as `describeKey` says it.
+ */
+export function keyOfDescription(
+  text: string,
+  record: KafkaRecord,
+  keyHeader: string | false,
+): Buffer | undefined {
+  const bytes = Buffer.byteLength(text);
+  if (bytes === 0 || bytes > MAX_KEY_BYTES) return undefined;
+  const [, topicId, partition, offset] = POSITION.exec(text) ?? [];
+  if (topicId !== undefined && `${record.partition}/${record.offset}` === `${partition}/${offset}`) {
+    return positionKey(topicId, record.partition, record.offset).encoded;
+  }
+  for (const [kind, name] of [
+    ['given', keyHeader],
+    ['message-id', MESSAGE_ID_HEADER],
+  ] as const) {
+    const value = name === false ? undefined : headerValue(record.headers, name);
+    if (!value?.length || value.length > MAX_KEY_BYTES) continue;
+    const { encoded } = givenKey(kind, value, `the header "${String(name)}"`);
+    if (describeKey(encoded) === text) return encoded;
+  }
+  // A function of the message gave it.
+  return givenKey('given', text, 'a dead letter').encoded;
+}
+
+/** For Postgres too, whose texts have no NUL. */
+function isText(bytes: Buffer): boolean {
+  return isUtf8(bytes) && !bytes.includes(0);
+}
+
+/** Postgres's `encode(bytes, 'escape')`. */
+function escaped(bytes: Buffer): string {
+  return bytes
+    .toString('latin1')
+    .replace(/[\0\\\x80-\xff]/g, (byte) =>
+      byte === '\\' ? '\\\\' : `\\${byte.charCodeAt(0).toString(8).padStart(3, '0')}`,
+    );
+}
+
+/** The reverse; `undefined` for what nothing is escaped to. */
+function unescaped(text: string): Buffer | undefined {
+  if (!/^[gm](?:[^\\]|\\\\|\\[0-3][0-7]{2})*$/s.test(text)) return undefined;
+  const bytes = text.replace(/\\(\\|[0-7]{3})/g, (_, code: string) =>
+    code === '\\' ? code : String.fromCharCode(parseInt(code, 8)),
+  );
+  return Buffer.from(bytes, 'latin1');
 }
 
 function tagged(tag: number, bytes: Buffer): Buffer {

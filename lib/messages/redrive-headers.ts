@@ -5,6 +5,10 @@ const GROUP = 'redrive-group';
 const HANDLER = 'redrive-handler';
 const OFFSET = 'redrive-offset';
 const TOPIC = 'redrive-topic';
+
+/** In place of a handler's name: the record died before anybody could tell whose it was. */
+export const EVERY_HANDLER = '*';
+
 const NAMES: ReadonlySet<string> = new Set([COUNT, GROUP, HANDLER, OFFSET, TOPIC]);
 
 /** What a redriven record says about its way back. */
@@ -13,6 +17,7 @@ export interface Redrive {
   readonly count: number;
   /** Whom it is for: other durable handlers of its topic have dealt with it. */
   readonly group: string;
+  /** Its name, or `EVERY_HANDLER` of the group. */
   readonly handler: string;
   /** Its offset before, in the same partition, if that is all that identifies it. */
   readonly offset: bigint | undefined;
@@ -20,6 +25,11 @@ export interface Redrive {
 
 export function isRedriveHeader([name]: RecordHeader): boolean {
   return NAMES.has(name);
+}
+
+/** Whether a redriven record is for a handler. */
+export function isFor(redrive: Redrive, { group, handler }: Pick<Redrive, 'group' | 'handler'>): boolean {
+  return redrive.group === group && (redrive.handler === handler || redrive.handler === EVERY_HANDLER);
 }
 
 /** The headers of a record that is put back: its own, and what its handler has to know. */

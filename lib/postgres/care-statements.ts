@@ -10,6 +10,10 @@ const age = (parameter: string) => `${parameter}::bigint * interval '1 milliseco
 /** First bytes of encoded keys: given as UUID or text, message ids as UUID or text, positions. */
 const GIVEN = `('\\x47', '\\x67')`;
 
+/** Whether an execution's key is its position, and nothing else: where the fence has passed it, nobody asks for it again. */
+const ownPosition = (e: string) =>
+  `${e}.key = '\\x70'::bytea || uuid_send(${e}.topic_id) || int4send(${e}.partition) || int8send(${e}.record_offset)`;
+
 export function createCareStatements(schema: string) {
   const s = escapeIdentifier(schema);
   const statement = (text: string): Statement => ({ text });
@@ -17,6 +21,16 @@ export function createCareStatements(schema: string) {
   const reached = (target: 'execution' | 'reply') =>
     `(select coalesce(max(scope_id), -1) from ${s}.pruning where target = '${target}'),
           (select coalesce((select key from ${s}.pruning where target = '${target}'), ''))`;
+  // $1 and $2 are ages: of keys that were given, and of others.
+  const aged = (e: string) =>
+    `${e}.finished_at < clock_timestamp() - case
+       when ${e}.state = ${STATE_NUMBERS.dead} or substring(${e}.key from 1 for 1) in ${GIVEN} then ${age('$1')}
+       else ${age('$2')} end`;
+  const over = (e: string) =>
+    `case ${e}.state
+       when ${STATE_NUMBERS.claimed} then false
+       when ${STATE_NUMBERS.completed} then ${aged(e)} or ${ownPosition(e)}
+       else ${aged(e)} end`;
   return {
     beat: statement(
       `insert into ${s}.instance (id) values ($1::text)
@@ -72,24 +86,24 @@ export function createCareStatements(schema: string) {
          limit $3::int
        ), due as (
          select scope_id, key from stretch e
-         where state <> ${STATE_NUMBERS.claimed} and finished_at < clock_timestamp() - case
-             when state = ${STATE_NUMBERS.dead} or substring(key from 1 for 1) in ${GIVEN} then ${age('$1')}
-             else ${age('$2')} end
+         where ${over('e')}
            and exists (
              select 1 from ${s}.fence f
              where f.scope_id = e.scope_id and f.topic_id = e.topic_id and f.partition = e.partition
                and f.next_offset > e.record_offset)
        ), locked as (
-         -- Whatever a handler is at is left for the next time. Aged again: a new request may have taken a failed
+         -- Whatever a handler is at is left for the next time. Asked again: a new request may have taken a failed
          -- execution over since the stretch was read.
-         select e.scope_id, e.key from ${s}.execution e join due on e.scope_id = due.scope_id and e.key = due.key
-         where e.state <> ${STATE_NUMBERS.claimed} and e.finished_at < clock_timestamp() - least(${age('$1')}, ${age('$2')})
+         select e.scope_id, e.key, ${aged('e')} as aged
+         from ${s}.execution e join due on e.scope_id = due.scope_id and e.key = due.key
+         where ${over('e')}
          for update of e skip locked
        ), executions as (
          delete from ${s}.execution e using locked where e.scope_id = locked.scope_id and e.key = locked.key
-         returning e.scope_id, e.key
+         returning e.scope_id, e.key, locked.aged
        ), replies as (
-         delete from ${s}.reply r using executions e where r.scope_id = e.scope_id and r.key = e.key
+         -- Below the fence the reply still answers a request that is delivered again.
+         delete from ${s}.reply r using executions e where r.scope_id = e.scope_id and r.key = e.key and e.aged
        ), failures as (
          delete from ${s}.failure f using executions e where f.scope_id = e.scope_id and f.key = e.key
        ), letters as (

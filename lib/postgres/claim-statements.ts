@@ -1,5 +1,5 @@
 import { escapeIdentifier } from 'pg';
-import { statementName, STATE_NUMBERS, type Statement } from './statements.js';
+import { AT_ONCE, statementName, STATE_NUMBERS, type Statement } from './statements.js';
 
 const { completed, failed, claimed } = STATE_NUMBERS;
 
@@ -24,8 +24,9 @@ export function createClaimStatements(schema: string, prepare: boolean) {
       'hold',
       `with ${lane('share')},
        inserted as (
-         insert into ${s}.execution (scope_id, key, state, fingerprint, topic_id, partition, record_offset)
-         select $1::int, w.key, ${claimed}, w.fingerprint, $2::uuid, $3::int, w.record_offset
+         insert into ${s}.execution
+           (scope_id, key, state, fingerprint, topic_id, partition, record_offset, finished_at)
+         select $1::int, w.key, ${claimed}, w.fingerprint, $2::uuid, $3::int, w.record_offset, ${AT_ONCE}
          from ${wanted} where exists (select 1 from lane)
          on conflict (scope_id, key) do nothing
          returning key, record_offset
@@ -95,7 +96,7 @@ export function createClaimStatements(schema: string, prepare: boolean) {
        ended as (
          update ${s}.execution e
          set state = ${completed}, attempts = 1, topic_id = $2::uuid, partition = $3::int,
-           record_offset = mine.record_offset, finished_at = clock_timestamp()
+           record_offset = mine.record_offset, finished_at = ${AT_ONCE}
          from mine where e.scope_id = $1::int and e.key = mine.key
        ),
        -- The failure of a request that was asked anew is history; its error reply must not answer for the new run.

@@ -1,10 +1,10 @@
 import { Pool, type PoolClient, type PoolConfig } from 'pg';
-import { InvalidOptionError, NoTransactionError, WrongCallOrderError } from '../errors/errors.js';
+import { InvalidOptionError, NoTransactionError } from '../errors/errors.js';
 import { NestedClient } from './nested-client.js';
 import { NestedQueries } from './nested-queries.js';
 import type { NestedTransactions } from './nested-transactions.js';
 import { isPool, type PostgresLedgerOptions } from './postgres-ledger.options.js';
-import { endedMessage, refuse } from './transaction-client.js';
+import { refuse, type RefuseFloating } from './transaction-client.js';
 
 /**
  * The run that a piece of code belongs to: `ended` if it outlived it, `none` if it has no transaction, `undefined` outside
@@ -40,6 +40,7 @@ export class DurablePool extends Pool {
   constructor(
     connection: PostgresLedgerOptions['connection'] | undefined,
     private readonly current: CurrentRun,
+    private readonly refuseFloating: RefuseFloating,
   ) {
     const given = connection !== undefined && isPool(connection) ? connection : undefined;
     super(given ? given.options : configOf(connection as string | PoolConfig | undefined));
@@ -58,41 +59,40 @@ export class DurablePool extends Pool {
   }
 
   private send(args: unknown[]): unknown {
-    let run: NestedTransactions | undefined;
-    try {
-      run = this.currentRun();
-    } catch (error) {
-      return refuse(args, error as Error);
-    }
-    if (run === undefined) {
-      return this.given
-        ? Reflect.apply(this.given.query, this.given, args)
-        : Reflect.apply(Pool.prototype.query, this, args);
-    }
-    let queries = this.queries.get(run);
-    if (!queries) this.queries.set(run, (queries = new NestedQueries(run)));
-    return queries.send(args);
+    return this.route('query', args, (run) => {
+      let queries = this.queries.get(run);
+      if (!queries) this.queries.set(run, (queries = new NestedQueries(run)));
+      return queries.send(args);
+    });
   }
 
   private checkOut(callback: ConnectCallback | undefined): unknown {
-    const args = callback ? [callback] : [];
-    let run: NestedTransactions | undefined;
+    return this.route('connect', callback ? [callback] : [], (run) => {
+      const client = new NestedClient(run);
+      if (callback === undefined) return Promise.resolve(client);
+      return callback(undefined, client as unknown as PoolClient, () => client.release());
+    });
+  }
+
+  /** To the handler's transaction; outside of handlers to the ordinary pool. */
+  private route(
+    method: 'query' | 'connect',
+    args: unknown[],
+    within: (run: NestedTransactions) => unknown,
+  ): unknown {
+    let run: NestedTransactions | 'ended' | undefined;
     try {
       run = this.currentRun();
     } catch (error) {
       return refuse(args, error as Error);
     }
-    if (run === undefined) {
-      return this.given
-        ? Reflect.apply(this.given.connect, this.given, args)
-        : Reflect.apply(Pool.prototype.connect, this, args);
-    }
-    const client = new NestedClient(run);
-    if (callback === undefined) return Promise.resolve(client);
-    return callback(undefined, client as unknown as PoolClient, () => client.release());
+    if (run === 'ended') return this.refuseFloating(args);
+    if (run) return within(run);
+    const ordinary = this.given ?? this;
+    return Reflect.apply(this.given?.[method] ?? Pool.prototype[method], ordinary, args);
   }
 
-  private currentRun(): NestedTransactions | undefined {
+  private currentRun(): NestedTransactions | 'ended' | undefined {
     if (!this.isUsable) {
       throw new InvalidOptionError(
         'DurableModule.connection',
@@ -101,7 +101,6 @@ export class DurablePool extends Pool {
     }
     const run = this.current();
     if (run === 'none') throw new NoTransactionError('DurablePool');
-    if (run === 'ended') throw new WrongCallOrderError(endedMessage);
     return run;
   }
 }

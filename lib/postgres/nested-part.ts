@@ -1,6 +1,11 @@
 import { TransactionAbortedError } from '../errors/errors.js';
 import { sqlState } from './ledger-connection-error.js';
-import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
+import {
+  createTransactionClient,
+  type ClientGate,
+  type RefuseFloating,
+  type TransactionClient,
+} from './transaction-client.js';
 
 const SAVEPOINT = 'durable_part';
 const IN_FAILED_TRANSACTION = '25P02';
@@ -12,10 +17,11 @@ const IN_FAILED_TRANSACTION = '25P02';
 export async function nestedPart<T>(
   outer: TransactionClient,
   gate: ClientGate,
+  refuseFloating: RefuseFloating,
   work: (client: TransactionClient) => Promise<T>,
 ): Promise<T> {
   let over = false;
-  const client = createTransactionClient(false, () => (over ? 'ended' : gate()));
+  const client = createTransactionClient(false, () => (over ? 'ended' : gate()), refuseFloating);
   await outer.query(`savepoint ${SAVEPOINT}`);
   try {
     const result = await work(client);

@@ -27,6 +27,8 @@ export interface PostgresLedgerOptions {
   readonly prepare?: boolean | undefined;
   readonly clock?: Clock | undefined;
   readonly log?: Log | undefined;
+  /** Names the handler that the calling code belongs to, for the log. */
+  readonly whoseRun?: (() => string | undefined) | undefined;
 }
 
 export interface ResolvedPostgresLedgerOptions {
@@ -39,6 +41,7 @@ export interface ResolvedPostgresLedgerOptions {
   readonly prepare: boolean;
   readonly clock: Clock;
   readonly log: Log;
+  readonly whoseRun: () => string | undefined;
 }
 
 /** Milliseconds a checkout waits for a connection: without a bound it would wait for ever on a server that is away. */
@@ -71,6 +74,7 @@ export function resolveOptions(options: PostgresLedgerOptions): ResolvedPostgres
     prepare: options.prepare ?? true,
     clock: options.clock ?? systemClock,
     log: options.log ?? silentLog,
+    whoseRun: options.whoseRun ?? (() => undefined),
   };
 }
 

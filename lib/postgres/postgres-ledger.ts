@@ -20,6 +20,7 @@ import type {
 import { fencedMessage } from './claim-lane.js';
 import { conclude } from './conclude.js';
 import { DispatchedMarks } from './dispatched-marks.js';
+import { FloatingQueries } from './floating-queries.js';
 import { knownExecution } from './known-execution.js';
 import { LedgerPool } from './ledger-pool.js';
 import { checkSchema, migrate } from './migrator.js';
@@ -41,6 +42,7 @@ import { PostgresRedrive } from './postgres-redrive.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
 import { takeFence } from './take-fence.js';
+import type { RefuseFloating } from './transaction-client.js';
 
 interface Opened {
   readonly pool: LedgerPool;
@@ -64,6 +66,7 @@ export class PostgresLedger implements Ledger {
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
   private readonly owner: string;
+  private readonly refuseFloating: RefuseFloating;
   private opening: Promise<void> | undefined;
   private opened: Opened | undefined;
   private closing: Promise<void> | undefined;
@@ -73,6 +76,7 @@ export class PostgresLedger implements Ledger {
     const { schema, prepare, clock } = this.options;
     this.statements = createStatements(schema, prepare);
     this.owner = `${hostname()}/${process.pid}/${clock.uuid().slice(-8)}`;
+    this.refuseFloating = new FloatingQueries(this.options.log, this.options.whoseRun).refuse;
     const pool = () => this.parts().pool;
     this.reader = new PostgresReader(schema, pool);
     this.care = new PostgresCare(schema, this.owner, pool);
@@ -136,7 +140,7 @@ export class PostgresLedger implements Ledger {
 
   transaction(options?: TransactionOptions): PostgresTransaction {
     const { pool, scopes } = this.parts();
-    return new PostgresTransaction(pool, this.statements, scopes, options);
+    return new PostgresTransaction(pool, this.statements, scopes, this.refuseFloating, options);
   }
 
   async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {

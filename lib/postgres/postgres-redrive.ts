@@ -4,7 +4,9 @@ import type {
   DeadCount,
   DeadExecution,
   DeadFilter,
+  FoundLetter,
   LedgerRedrive,
+  LetterVerdict,
   RedriveResult,
 } from '../execution/ledger-redrive.js';
 import type { OutboxRecord } from '../execution/ledger.js';
@@ -12,8 +14,10 @@ import { unpackHeaders } from '../messages/header-packing.js';
 import { storeOutbox } from './group-work.js';
 import { COMMIT } from './ledger-pool.js';
 import { byteaArray, plainArray, type Parameter } from './parameters.js';
+import { createLetterStatements, decideLetters, type LetterStatements } from './letter-redrive.js';
 import type { OpenLedger } from './postgres-failures.js';
 import type { Row } from './result-types.js';
+import type { Call } from './session.js';
 import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
 
 /** People's requests: rare, and planned best with their values in sight, so not prepared. */
@@ -61,6 +65,11 @@ function createRedriveStatements(schema: string): Record<'count' | 'find' | 'tak
          returning e.scope_id, e.key
        ), letters as (
          delete from ${s}.dead_letter d using back where d.scope_id = back.scope_id and d.key = back.key
+         returning d.scope_id, d.topic, d.partition, d.record_offset, d.record_timestamp
+       ), noted as (
+         insert into ${s}.redriven (scope_id, topic, partition, record_offset, record_timestamp)
+         select * from letters
+         on conflict do nothing
        )
        delete from ${s}.failure f using back where f.scope_id = back.scope_id and f.key = back.key`,
     },
@@ -69,6 +78,7 @@ function createRedriveStatements(schema: string): Record<'count' | 'find' | 'tak
 
 export class PostgresRedrive implements LedgerRedrive {
   private readonly statements: ReturnType<typeof createRedriveStatements>;
+  private readonly letters: LetterStatements;
 
   constructor(
     schema: string,
@@ -76,6 +86,7 @@ export class PostgresRedrive implements LedgerRedrive {
     private readonly opened: () => OpenLedger,
   ) {
     this.statements = createRedriveStatements(schema);
+    this.letters = createLetterStatements(schema);
   }
 
   async count(filter: DeadFilter): Promise<DeadCount[]> {
@@ -114,13 +125,7 @@ export class PostgresRedrive implements LedgerRedrive {
         });
         const outbox = taken.map(({ record }) => ({ lane: null, record }));
         const ended = await session.batch([
-          [
-            this.statements.takeBack,
-            [
-              plainArray(taken.map(({ row }) => Number(row['scope_id']))),
-              byteaArray(taken.map(({ dead }) => dead.key)),
-            ],
-          ],
+          this.takingBack(taken.map(({ row }) => row)),
           ...(await storeOutbox(outbox, this.daily, scopes)),
           COMMIT,
         ]);
@@ -136,6 +141,44 @@ export class PostgresRedrive implements LedgerRedrive {
         throw error;
       }
     });
+  }
+
+  async redriveLetters(letters: readonly FoundLetter[], dryRun: boolean): Promise<LetterVerdict[]> {
+    const { pool, scopes } = this.opened();
+    const scopeIds = await Promise.all(letters.map(({ scope }) => scopes.of(scope)));
+    return pool.use(async (session) => {
+      try {
+        const begun = await session.batch([pool.begin()]);
+        if (begun.error !== undefined) throw begun.error;
+        const { verdicts, taken } = await decideLetters(session, this.letters, letters, scopeIds);
+        if (dryRun) {
+          await session.rollback();
+          return [...verdicts];
+        }
+        const redriven = letters.filter((_, index) => verdicts[index] === 'redriven');
+        const outbox = redriven.map(({ record }) => ({ lane: null, record }));
+        const ended = await session.batch([
+          this.takingBack(taken),
+          ...(await storeOutbox(outbox, this.daily, scopes)),
+          COMMIT,
+        ]);
+        if (ended.error !== undefined) throw ended.error;
+        return [...verdicts];
+      } catch (error) {
+        await session.rollback();
+        throw error;
+      }
+    });
+  }
+
+  private takingBack(rows: readonly Row[]): Call {
+    return [
+      this.statements.takeBack,
+      [
+        plainArray(rows.map((row) => Number(row['scope_id']))),
+        byteaArray(rows.map((row) => row['key'] as Buffer)),
+      ],
+    ];
   }
 }
 

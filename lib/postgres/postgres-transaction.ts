@@ -10,6 +10,7 @@ import type {
   ExecutionClaim,
   Fence,
   GroupWork,
+  Lane,
   LaneClaim,
   LedgerTransaction,
   Release,
@@ -26,7 +27,12 @@ import type { ScopeIds } from './scope-ids.js';
 import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
 import { stepError, storeSteps } from './step-work.js';
-import { createTransactionClient, type ClientGate, type TransactionClient } from './transaction-client.js';
+import {
+  createTransactionClient,
+  type ClientGate,
+  type RefuseFloating,
+  type TransactionClient,
+} from './transaction-client.js';
 
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
@@ -57,21 +63,22 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly pool: LedgerPool,
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
+    private readonly refuseFloating: RefuseFloating,
     { isConcurrent = false }: TransactionOptions = {},
   ) {
-    this.client = createTransactionClient(isConcurrent, this.gate);
+    this.client = createTransactionClient(isConcurrent, this.gate, refuseFloating);
   }
 
   get broken(): boolean {
     return this.session?.broken ?? false;
   }
 
-  begin(): Promise<void> {
-    return this.inTurn(() => this.beginNow());
+  begin(lane?: Lane): Promise<void> {
+    return this.inTurn(() => this.beginNow(lane));
   }
 
   nested<T>(work: (client: TransactionClient) => Promise<T>): Promise<T> {
-    return nestedPart(this.client, this.gate, work);
+    return nestedPart(this.client, this.gate, this.refuseFloating, work);
   }
 
   claim(claim: LaneClaim): Promise<ClaimVerdict[]> {
@@ -119,17 +126,19 @@ export class PostgresTransaction implements LedgerTransaction {
     session.release();
   }
 
-  private async beginNow(): Promise<void> {
+  private async beginNow(lane: Lane | undefined): Promise<void> {
     if (this.state !== 'new')
       throw new WrongCallOrderError('begin() was called on a transaction that had begun');
+    const share = lane ? [this.shareCall(await this.scopes.of(lane.scope), lane)] : [];
     const begin = await this.connect();
     await this.guarded(async (session) => {
       const result = await session.batch([
         begin!,
+        ...share,
         [{ text: "select current_setting('synchronous_commit') as setting" }],
       ]);
       if (result.error !== undefined) throw result.error;
-      if (this.pool.noteSynchronousCommit(result.rows[1]![0]!['setting']))
+      if (this.pool.noteSynchronousCommit(result.rows.at(-1)![0]!['setting']))
         this.switchSynchronousCommitOn = true;
     });
   }
@@ -156,9 +165,7 @@ export class PostgresTransaction implements LedgerTransaction {
     if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     const begin = await this.connect();
     const before: Call[] = begin ? [begin] : [];
-    if (claim.advanceTo === null) {
-      before.push([this.statements.shareLane, [this.statements.laneLock(scopeId, claim.fence.lane)]]);
-    }
+    if (claim.advanceTo === null) before.push(this.shareCall(scopeId, claim.fence.lane));
     return this.guarded(async (session) => {
       const { verdicts, synchronousCommit } = await claimLane(
         session,
@@ -171,6 +178,10 @@ export class PostgresTransaction implements LedgerTransaction {
       this.lanes.set(name, { claim, verdicts });
       return verdicts;
     });
+  }
+
+  private shareCall(scopeId: number, lane: Lane): Call {
+    return [this.statements.shareLane, [this.statements.laneLock(scopeId, lane)]];
   }
 
   private async reclaimNow(fence: Fence, { key, fingerprint, offset }: ExecutionClaim): Promise<void> {

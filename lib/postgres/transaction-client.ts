@@ -34,11 +34,18 @@ const TRANSACTION_END =
 /** Where a transaction stands, as far as its client is concerned. */
 export type ClientGate = () => 'not begun' | 'ended' | Session;
 
+/** Answers a query that came too late. */
+export type RefuseFloating = (args: readonly unknown[]) => unknown;
+
 /** @param isConcurrent other handlers use the transaction at the same time. */
-export function createTransactionClient(isConcurrent: boolean, gate: ClientGate): TransactionClient {
+export function createTransactionClient(
+  isConcurrent: boolean,
+  gate: ClientGate,
+  refuseFloating: RefuseFloating,
+): TransactionClient {
   const query = (...args: unknown[]): unknown => {
     const session = gate();
-    if (session === 'ended') return refuse(args, new WrongCallOrderError(endedMessage));
+    if (session === 'ended') return refuseFloating(args);
     if (session === 'not begun') return refuse(args, new WrongCallOrderError(notBegunMessage));
     const text = textOf(args[0]);
     const command = TRANSACTION_END.exec(text)?.[1];

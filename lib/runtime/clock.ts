@@ -12,7 +12,7 @@ export interface Clock {
   now(): number;
   /** Monotonic milliseconds; only differences mean anything. */
   monotonic(): number;
-  /** Runs `callback` once after `milliseconds`. */
+  /** Runs `callback` once after `milliseconds`, at most 24 days. */
   setTimeout(callback: () => void, milliseconds: number): Timer;
   clearTimeout(timer: Timer | undefined): void;
   /** As `setTimeout`, for upkeep: a timer that keeps no process alive. */
@@ -25,13 +25,17 @@ export interface Clock {
   uuid(): string;
 }
 
+/** Node runs what is to wait for longer at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 /** The real clock of this process. */
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  setTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds),
+  setTimeout: (callback, milliseconds) => setTimeout(callback, Math.min(milliseconds, LONGEST_TIMER)),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
-  setBackgroundTimeout: (callback, milliseconds) => setTimeout(callback, milliseconds).unref(),
+  setBackgroundTimeout: (callback, milliseconds) =>
+    setTimeout(callback, Math.min(milliseconds, LONGEST_TIMER)).unref(),
   setImmediate: (callback) => void setImmediate(callback),
   random: () => Math.random(),
   uuid: () => uuidv7(Date.now(), randomPool()),

@@ -2,6 +2,7 @@ import { CommitUnknownError, ExecutionInWorkError, FencedError } from '../errors
 import type { CompletedClaim, Completion, HeldLane, HoldVerdict, LedgerClaims } from '../execution/claims.js';
 import type { ExecutionClaim } from '../execution/ledger.js';
 import type { Clock } from '../runtime/clock.js';
+import type { LockMode } from './in-memory-locks.js';
 import {
   completedExecution,
   executionName,
@@ -18,8 +19,10 @@ export interface InMemoryClaimsHost {
   reach(): Promise<void>;
   takeLostAnswer(): { readonly stored: boolean } | undefined;
   /** Runs `work` with locks of its own, released at its end. */
-  locking<T>(work: (lock: (name: string) => Promise<void>) => Promise<T>): Promise<T>;
+  locking<T>(work: (lock: Lock) => Promise<T>): Promise<T>;
 }
+
+type Lock = (name: string, mode?: LockMode) => Promise<void>;
 
 export class InMemoryClaims implements LedgerClaims {
   constructor(
@@ -179,14 +182,15 @@ export class InMemoryClaims implements LedgerClaims {
     else this.store.executions.delete(name);
   }
 
-  /** With the fence locked, and under its epoch. */
+  /** With the fence kept from being taken, and under its epoch. */
   private async inLane<T>(
     { fence: { lane, epoch } }: HeldLane,
-    work: (lock: (name: string) => Promise<void>) => Promise<T>,
+    work: (lock: Lock) => Promise<T>,
   ): Promise<T> {
     await this.host.reach();
     return this.host.locking(async (lock) => {
-      await lock(laneName(lane));
+      // Besides the transactions of steps; whoever takes the fence waits for all of them.
+      await lock(laneName(lane), 'shared');
       if (this.store.fences.get(laneName(lane))?.epoch !== epoch) {
         throw new FencedError(`Epoch ${epoch} of ${laneName(lane)} was superseded, nothing was stored`);
       }

@@ -6,6 +6,7 @@ import type {
   SweepResult,
 } from '../execution/ledger-care.js';
 import type { OutboxRecord } from '../execution/ledger.js';
+import { positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
 import {
   executionName,
@@ -71,7 +72,8 @@ export class InMemoryLedgerCare implements LedgerCare {
     for (const [name, execution] of executions) {
       if (!this.isOver(execution, retention)) continue;
       executions.delete(name);
-      replies.delete(name);
+      // Below the fence the reply still answers a request that is delivered again.
+      if (this.isAged(execution, retention)) replies.delete(name);
       deadLetters.delete(name);
       steps.delete(name);
       deleted++;
@@ -110,13 +112,22 @@ export class InMemoryLedgerCare implements LedgerCare {
     return seen === undefined || this.clock.now() - seen >= bounds.silence;
   }
 
-  private isOver(execution: StoredExecution, { keys, messageIds }: Retention): boolean {
-    const { scope, state, key, finishedAt, topicId, partition, offset } = execution;
+  private isOver(execution: StoredExecution, retention: Retention): boolean {
+    const { scope, state, key, topicId, partition, offset } = execution;
     if (state === 'claimed') return false;
-    const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
-    if (this.clock.now() - finishedAt <= kept) return false;
+    if (!isOwnPosition(execution) && !this.isAged(execution, retention)) return false;
     if (this.store.locks.holdersOf(executionName(scope, key)).length > 0) return false;
     const fence = this.store.fences.get(laneName({ scope, topic: '', topicId, partition }));
     return fence !== undefined && fence.nextOffset > offset;
   }
+
+  private isAged({ state, key, finishedAt }: StoredExecution, { keys, messageIds }: Retention): boolean {
+    const kept = state === 'dead' || GIVEN.includes(key[0]) ? keys : messageIds;
+    return this.clock.now() - finishedAt > kept;
+  }
+}
+
+/** Once the fence has passed it, nobody asks for it again. */
+function isOwnPosition({ state, key, topicId, partition, offset }: StoredExecution): boolean {
+  return state === 'completed' && key.equals(positionKey(topicId, partition, offset).encoded);
 }

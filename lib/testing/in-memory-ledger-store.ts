@@ -108,6 +108,8 @@ export class InMemoryLedgerStore {
   readonly fences = new Map<string, StoredFence>();
   readonly replies = new Map<string, StoredReply>();
   readonly deadLetters = new Map<string, StoredDeadLetter>();
+  /** What died and was put back, or needed not to be. */
+  readonly redriven = new Set<string>();
   /** Who holds which execution in state `claimed`. */
   readonly claims = new Map<string, StoredClaim>();
   /** By lane and offset. */

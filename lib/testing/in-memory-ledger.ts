@@ -16,6 +16,7 @@ import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { superseded, takeFence, unreachable } from './in-memory-fences.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
+import type { LockMode } from './in-memory-locks.js';
 import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';
@@ -193,12 +194,14 @@ export class InMemoryLedger implements Ledger {
   }
 
   /** With row locks of its own, all of them released at the end. */
-  private async locking<T>(work: (lock: (name: string) => Promise<void>) => Promise<T>): Promise<T> {
+  private async locking<T>(
+    work: (lock: (name: string, mode?: LockMode) => Promise<void>) => Promise<T>,
+  ): Promise<T> {
     const { locks } = this.store;
     const holder = {};
     const forget = this.store.whenDisconnected(() => locks.cancel(holder, unreachable()));
     try {
-      return await work((name) => locks.acquire(name, holder));
+      return await work((name, mode) => locks.acquire(name, holder, mode));
     } finally {
       forget();
       locks.releaseAll(holder);

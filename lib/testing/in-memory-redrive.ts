@@ -3,12 +3,15 @@ import type {
   DeadCount,
   DeadExecution,
   DeadFilter,
+  FoundLetter,
   LedgerRedrive,
+  LetterVerdict,
   RedriveResult,
 } from '../execution/ledger-redrive.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import type { Clock } from '../runtime/clock.js';
 import {
+  executionName,
   laneName,
   type InMemoryLedgerStore,
   type StoredDeadLetter,
@@ -63,11 +66,44 @@ export class InMemoryRedrive implements LedgerRedrive {
       if (!record) return [];
       this.store.executions.delete(name);
       this.store.deadLetters.delete(name);
+      this.store.redriven.add(placeName(dead, letter.timestamp));
       this.store.addOutbox(null, record, this.clock.now());
       return [{ dead, record }];
     });
     const last = due.length === limit ? due[due.length - 1] : undefined;
     return { redriven, left: due.length - redriven.length, next: last && place(last) };
+  }
+
+  async redriveLetters(letters: readonly FoundLetter[], dryRun: boolean): Promise<LetterVerdict[]> {
+    await this.reach();
+    const seen = new Set<string>();
+    return letters.map((letter) => {
+      const place = placeName(letter, letter.timestamp);
+      const found = this.judge(letter, place);
+      if (found === 'early') return 'early';
+      const isOnce = !seen.has(place) && (found !== 'gone' || !this.store.redriven.has(place));
+      seen.add(place);
+      if (!dryRun) this.store.redriven.add(place);
+      if (found === 'done' || !isOnce) return 'done';
+      if (!dryRun) {
+        if (found !== 'gone') {
+          this.store.executions.delete(found.name);
+          this.store.deadLetters.delete(found.name);
+        }
+        this.store.addOutbox(null, letter.record, this.clock.now());
+      }
+      return 'redriven';
+    });
+  }
+
+  private judge({ scope, key }: FoundLetter, place: string): Dead | 'gone' | 'done' | 'early' {
+    const dead = this.matching(scope).find(
+      ({ execution, letter }) => placeName(deadExecution(execution, letter), letter.timestamp) === place,
+    );
+    if (dead) return this.isCovered(dead) ? dead : 'early';
+    const known = key && this.store.executions.get(executionName(scope, key));
+    if (!known) return 'gone';
+    return known.state === 'claimed' ? 'early' : 'done';
   }
 
   private matching(filter: DeadFilter): Dead[] {
@@ -106,4 +142,11 @@ function deadExecution({ scope, key }: StoredExecution, letter: StoredDeadLetter
   const { lane, offset, value, headers } = letter;
   const { topic, topicId, partition } = lane;
   return { scope, key, topic, topicId, partition, offset, recordKey: letter.key, value, headers };
+}
+
+function placeName(
+  { scope, topic, partition, offset }: Pick<FoundLetter, 'scope' | 'topic' | 'partition' | 'offset'>,
+  timestamp: number,
+): string {
+  return JSON.stringify([scope.group, scope.handler, topic, partition, String(offset), timestamp]);
 }

@@ -12,6 +12,7 @@ import type {
   ExecutionClaim,
   Fence,
   GroupWork,
+  Lane,
   LaneClaim,
   LedgerTransaction,
   Release,
@@ -80,12 +81,14 @@ export class InMemoryTransaction implements LedgerTransaction {
     return this.lost;
   }
 
-  begin(): Promise<void> {
+  begin(lane?: Lane): Promise<void> {
     return this.inTurn(async () => {
       if (this.state !== 'new')
         throw new WrongCallOrderError('begin() was called on a transaction that had begun');
       this.state = 'open';
-      await this.guarded(async () => undefined);
+      await this.guarded(async () => {
+        if (lane) await this.lock(laneName(lane), 'shared');
+      });
     });
   }
 

@@ -22,13 +22,20 @@ import {
 } from '../messages/nest-headers.js';
 import { deserializeReply, serializeMessage } from '../messages/packets.js';
 import { parseRecord } from '../messages/parser.js';
-import type { OutgoingRecord, RecordHeader } from '../messages/record.js';
+import { readPositions } from '../messages/positions.js';
+import {
+  partitionName,
+  type OutgoingRecord,
+  type RecordHeader,
+  type RecordMetadata,
+} from '../messages/record.js';
 import { isTopicName } from '../messages/topic-name.js';
 import { ClientConnection } from './client-connection.js';
 import { clientMessages } from './client.messages.js';
 import { createDefaultDriver } from './default-driver.js';
 import { emittedRecords, type EmittedRecords } from './emitted-records.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
+import { waitsInThisProcess } from './local-servers.js';
 import { ReplyRegistry, type UnclaimedReplies } from './reply-registry.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 
@@ -162,9 +169,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
   async commitOffsets(topicPartitions: CommittedOffsets): Promise<void> {
     const consumer = this.connection?.opened.consumer;
     if (!consumer) throw new WrongCallOrderError(this.noConsumer());
-    await consumer.commit(
-      topicPartitions.map(({ topic, partition, offset }) => ({ topic, partition, offset: BigInt(offset) })),
-    );
+    await consumer.commit(readPositions(topicPartitions, 'commitOffsets()'));
   }
 
   /** Per reply topic, the partition that replies are sent to at the moment. */
@@ -227,15 +232,17 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
       const topic = this.topicOf(packet.pattern);
       const replyTopic = this.getResponsePatternName(topic);
       this.expectSubscribed(topic, replyTopic);
+      let sent: RecordMetadata | undefined;
       const timeoutError = (isSent: boolean) =>
         isSent
-          ? new ReplyTimeoutError(topic, this.resolved.requestTimeout)
+          ? new ReplyTimeoutError(topic, this.resolved.requestTimeout, this.knownReason(sent))
           : new ReplyPartitionMissingError(
               clientMessages.unassigned(replyTopic, this.resolved.requestTimeout),
             );
       this.registry.add({ correlationId, topic, replyTopic, callback, timeoutError });
-      this.request(topic, replyTopic, correlationId, packet.data).catch((error: unknown) =>
-        this.registry.fail(correlationId, error),
+      this.request(topic, replyTopic, correlationId, packet.data).then(
+        (metadata) => (sent = metadata),
+        (error: unknown) => this.registry.fail(correlationId, error),
       );
     } catch (err) {
       callback({ err });
@@ -248,7 +255,7 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
     replyTopic: string,
     correlationId: string,
     data: unknown,
-  ): Promise<void> {
+  ): Promise<RecordMetadata | undefined> {
     const { producer, replies } = this.connected();
     const parts = await this.serialize(data, topic);
     let partition: number | undefined;
@@ -257,14 +264,21 @@ export class ClientKafkaProxy extends ClientProxy<Record<never, Function>, strin
     }
     // Timed out, unsubscribed or closed meanwhile: nobody wants the request to be handled any more. Nothing may come
     // between the look at the partition and this, or it could be given away unnoticed.
-    if (!this.registry.sending(correlationId, partition)) return;
+    if (!this.registry.sending(correlationId, partition)) return undefined;
     const headers: RecordHeader[] = [
       ...parts.headers.filter(([name]) => !REQUEST_HEADERS.has(name)),
       [CORRELATION_ID_HEADER, Buffer.from(correlationId)],
       [REPLY_TOPIC_HEADER, Buffer.from(replyTopic)],
       [REPLY_PARTITION_HEADER, Buffer.from(String(partition))],
     ];
-    await producer.send(this.outgoing(topic, { ...parts, headers }));
+    return producer.send(this.outgoing(topic, { ...parts, headers }));
+  }
+
+  /** Why a request at this place has no reply, if that can be told. */
+  private knownReason(sent: RecordMetadata | undefined): string | undefined {
+    if (!sent || !waitsInThisProcess({ brokers: this.brokers, given: this.resolved.given }, sent))
+      return undefined;
+    return clientMessages.waitsHere(`${partitionName(sent)} at ${sent.offset}`);
   }
 
   private serialize(data: unknown, topic: string): RecordParts | Promise<RecordParts> {

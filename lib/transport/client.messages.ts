@@ -24,6 +24,10 @@ export const clientMessages = {
   unassigned: (replyTopic: string, milliseconds: number) =>
     `No partition of the reply topic "${replyTopic}" was assigned within requestTimeout (${milliseconds} ms): the ` +
     "client's group is still rebalancing. The request was not sent.",
+  waitsHere: (request: string) =>
+    `the request is ${request}, a partition that this process itself holds, and its handler was not called yet. A handler ` +
+    'that waits for a request behind the record that it handles, or for one that finds no free slot, waits for itself: ' +
+    'ask on another topic or partition, set "ordering" to \'key\', raise "concurrency", or return without the reply.',
   partitionMissing: (replyTopic: string, count: number | undefined) =>
     `No partition of the reply topic "${replyTopic}" was assigned to this client: ` +
     (count === undefined

@@ -53,14 +53,14 @@ export class KafkaMaxRetryExceptionFilter extends BaseRpcExceptionFilter<unknown
     options: KafkaMaxRetryOptions = {},
   ) {
     super();
-    onlyKnown('KafkaMaxRetryExceptionFilter', options, ['circuitResetTimeout', 'clock']);
+    onlyKnown('KafkaMaxRetryExceptionFilter', options ?? {}, ['circuitResetTimeout', 'clock']);
     wholeNumber('KafkaMaxRetryExceptionFilter.maxRetries', maxRetries, 1);
     if (skipHandler !== undefined && typeof skipHandler !== 'function') {
       throw new InvalidOptionError('KafkaMaxRetryExceptionFilter.skipHandler', 'must be a function');
     }
-    const timeout = options.circuitResetTimeout ?? 30_000;
+    const timeout = options?.circuitResetTimeout ?? 30_000;
     this.circuitResetTimeout = wholeNumber('KafkaMaxRetryExceptionFilter.circuitResetTimeout', timeout, 0);
-    this.clock = options.clock ?? systemClock;
+    this.clock = options?.clock ?? systemClock;
   }
 
   /** Where the circuit stands: the state now, then each change that a failing record brings about. */

@@ -1,4 +1,5 @@
 import type { RecordConsumer } from '../consumption/record-consumer.js';
+import { readPosition } from '../messages/positions.js';
 import type { TopicPartition } from '../messages/record.js';
 
 /** Without numbers: all partitions of the topic that are held. */
@@ -31,7 +32,9 @@ export function lentConsumer(native: object, engine: () => Engine): object {
     resume: (topics: readonly Partitions[]) =>
       each(topics, (partition) => engine().resume(partition, holder)),
     seek: (position: Position) => {
-      engine().restartAt(BigInt(position.offset), position);
+      // Before anything is forgotten: a seek that is refused afterwards would lose what was fetched.
+      const { offset } = readPosition(position, 'seek()', true);
+      engine().restartAt(offset, position);
       (native as { seek(position: Position): void }).seek(position);
     },
   };

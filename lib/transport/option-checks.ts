@@ -42,8 +42,10 @@ export function onlyKnown(where: string, given: object, known: readonly string[]
   }
 }
 
-function show(value: unknown): string {
+/** For messages. */
+export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 40 ? 'a long text' : `'${value}'`;
+  if (typeof value === 'function') return 'a function';
   if (value === null || typeof value !== 'object') return String(value);
   return Array.isArray(value) ? 'an array' : 'an object';
 }

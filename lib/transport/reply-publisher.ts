@@ -45,6 +45,7 @@ export class ReplyPublisher {
     private readonly producer: DriverProducer,
     private readonly clock: Clock,
     private readonly log: Log,
+    private readonly onTrouble: (error: unknown) => void,
   ) {
     // As many replies wait as requests were under way when the broker went.
     setMaxListeners(0, this.closing.signal);
@@ -85,6 +86,7 @@ export class ReplyPublisher {
         // The first of them speaks for all that wait.
         if (this.waiting++ === 0 && round === 1)
           this.log.warn(`Replies to "${address.topic}" wait for the broker: ${describeError(error)}`);
+        this.onTrouble(error);
         await sleep(this.clock, retryDelay(PROBE_BACKOFF, round, this.clock), this.closing.signal);
         this.waiting--;
       }

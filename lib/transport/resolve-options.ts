@@ -4,8 +4,9 @@ import type { Ordering } from '../consumption/sequences.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
+import { checkGivenOptions } from './check-given-options.js';
 import type { DeadLetterOption, KafkaTransportOptions } from './kafka-transport.options.js';
-import { flag, numberAtLeast, oneOf, onlyKnown, wholeNumber } from './option-checks.js';
+import { flag, numberAtLeast, oneOf, onlyKnown, show, wholeNumber } from './option-checks.js';
 
 const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'client',
@@ -74,6 +75,7 @@ export interface ResolvedOptions {
 
 /** @throws InvalidOptionError naming the first option that cannot work. */
 export function resolveOptions(options: KafkaTransportOptions, side: 'server' | 'client'): ResolvedOptions {
+  checkGivenOptions(options);
   const given = { ...options };
   onlyKnown('', given, KNOWN);
   const consumer = given.consumer ?? ({} as NonNullable<KafkaTransportOptions['consumer']>);
@@ -156,6 +158,9 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
 
 function resolveGroup(given: KafkaTransportOptions['groupCommit'], ordering: Ordering): GroupBounds {
   const group = given === false ? { maxRecords: 1 } : (given ?? {});
+  if (typeof group !== 'object' || Array.isArray(group)) {
+    throw new InvalidOptionError('groupCommit', `is ${show(group)}; it must be an object, or false`);
+  }
   onlyKnown('groupCommit', group, ['maxRecords', 'maxMillis', 'concurrent']);
   const maxMillis = numberAtLeast('groupCommit.maxMillis', group.maxMillis ?? GROUP_MILLIS, 0);
   const concurrent = flag('groupCommit.concurrent', group.concurrent ?? false);
@@ -195,7 +200,7 @@ function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
 function resolveDeadLetter(option: DeadLetterOption | undefined): ResolvedOptions['deadLetterTopic'] {
   if (option === undefined || option === false) return undefined;
   if (option === true) return ({ topic }) => `${topic}.dlt`;
-  const topic = typeof option === 'string' ? option : option.topic;
+  const topic = typeof option === 'string' ? option : option?.topic;
   if (typeof topic === 'function') return topic;
   if (typeof topic === 'string' && topic !== '') return () => topic;
   throw new InvalidOptionError('deadLetter', 'must be true, a topic, or { topic } with a name or a function');

@@ -7,10 +7,12 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
+import type { KafkaRecord } from '../messages/record.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
@@ -25,6 +27,7 @@ import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
 import type { NestDeliveryHandlerPorts } from './nest-delivery-handler.js';
 import { LagReporter } from './lag-reporter.js';
+import { noteLocalServer } from './local-servers.js';
 import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
@@ -34,6 +37,9 @@ import { ServerSeat } from './server-seat.js';
 import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
+import { scanTopic } from './topic-scan.js';
+
+export type { GateState };
 
 /** Everything that is open while the server listens. */
 interface Connection {
@@ -53,6 +59,8 @@ interface Life {
   starting: Promise<void>;
   connection?: Connection;
   closing?: Promise<void>;
+  /** What is to be undone at its end besides. */
+  forget?: () => void;
 }
 
 /**
@@ -144,9 +152,25 @@ export class ServerKafka
     return this.life?.connection?.producer;
   }
 
+  /**
+   * Whether work is held because Postgres or the broker is away: `closed` until it answers again, then `trial` while one
+   * record is tried. Nothing is held while the server does not listen.
+   */
+  get gate(): GateState {
+    return this.life?.connection?.records.gate ?? 'open';
+  }
+
   /** Where the server sits in its group, from `listen` to the end of `close`. For modules that watch over the group. */
   get seat(): ServerSeat | undefined {
     return this.registry.patterns.length > 0 ? this.life?.connection?.seat : undefined;
+  }
+
+  /**
+   * The records that a topic of its cluster holds as of now, see `scanTopic`. For modules that go through topics.
+   * @throws WrongCallOrderError unless it listens.
+   */
+  readTopic(topic: string, signal: AbortSignal): AsyncGenerator<readonly KafkaRecord[]> {
+    return scanTopic(this.connected().driver, topic, this.resolved.clock, signal);
   }
 
   /** Whether it has a handler for the topic, in that group. */
@@ -181,6 +205,7 @@ export class ServerKafka
       await provisionTopics(driver, [...named, ...registry.requestTopics.map((topic) => `${topic}.reply`)]);
       expectOpen(life);
     }
+    life.forget = noteLocalServer(resolved, records);
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
     life.connection.lag.start();
@@ -191,7 +216,9 @@ export class ServerKafka
     return (life.closing ??= this.release(life));
   }
 
-  private async release({ connection, starting }: Life): Promise<void> {
+  private async release(life: Life): Promise<void> {
+    const { connection, starting } = life;
+    life.forget?.();
     if (connection) {
       const { records, replies, producer, lag } = connection;
       const settled = [await settle(lag.stop()), await settle(records.stop())];
@@ -213,7 +240,9 @@ export class ServerKafka
       topics: this.registry.patterns,
       fromBeginning: resolved.fromBeginning,
     });
-    const replies = new ReplyPublisher(producer, resolved.clock, this.logger);
+    const replies = new ReplyPublisher(producer, resolved.clock, this.logger, (error) =>
+      records.suspectBroker(error),
+    );
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
     const records = this.createRecordConsumer(consumer, producer, replies, calls);
     const seat = new ServerSeat(groupId, consumer, driver);

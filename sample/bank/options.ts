@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { OptionError, readArguments, wholeNumber } from '../command-line.js';
 
 /** What the demo was asked to do. */
 export interface Options {
@@ -13,9 +13,6 @@ export interface Options {
   /** Print the help and do nothing. Default false. */
   readonly help: boolean;
 }
-
-/** An argument that cannot be used; the message is one line for the user. */
-export class OptionError extends Error {}
 
 export const help = `Runs one bank twice, on Nest's built-in Kafka transport and on nestjs-durable-kafka, under the same faults.
 
@@ -33,9 +30,15 @@ Exit code 0: every transfer was booked exactly once by nestjs-durable-kafka. 1: 
 
 /** @throws OptionError for anything that is not an option, or out of its range. */
 export function parseOptions(args: readonly string[]): Options {
-  const values = read(args);
-  const transfers = integer('--transfers', values.transfers, 60, 1_000_000);
-  const kills = integer('--kills', values.kills, 0, 100);
+  const values = readArguments(args, {
+    transfers: { type: 'string', default: '5000' },
+    kills: { type: 'string', default: '5' },
+    seed: { type: 'string', default: '1' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  });
+  const transfers = wholeNumber('--transfers', values.transfers, 60, 1_000_000);
+  const kills = wholeNumber('--kills', values.kills, 0, 100);
   const enough = 40 + 20 * kills; // so that each kill can hit in mid-work
   if (transfers < enough) {
     throw new OptionError(`--kills ${kills} needs at least --transfers ${enough}, not ${transfers}.`);
@@ -43,34 +46,8 @@ export function parseOptions(args: readonly string[]): Options {
   return {
     transfers,
     kills,
-    seed: integer('--seed', values.seed, 0, 0xffff_ffff),
+    seed: wholeNumber('--seed', values.seed, 0, 0xffff_ffff),
     json: values.json,
     help: values.help,
   };
-}
-
-function read(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        transfers: { type: 'string', default: '5000' },
-        kills: { type: 'string', default: '5' },
-        seed: { type: 'string', default: '1' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }).values;
-  } catch (error) {
-    const [sentence] = (error as Error).message.split(/\.\s|\n/);
-    throw new OptionError(`${sentence?.replace(/\.$/, '')}. See --help.`);
-  }
-}
-
-function integer(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new OptionError(
-    `${name} must be a whole number from ${least} to ${most}, not "${text.slice(0, 40)}".`,
-  );
 }

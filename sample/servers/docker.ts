@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { kafkaAnswers, postgresAnswers } from './answers.js';
 import type { DockerEngine } from './docker-engine.js';
 import { kafkaVersion } from './kafka-distribution.js';
-import { sharedKafkaSettings } from './kafka-properties.js';
+import { kafkaSettings } from './kafka-properties.js';
 import { initdbLocale } from './local-postgres.js';
 import { onFreePort } from './on-free-port.js';
 import type { Log, RunningServer, Way } from './server.js';
@@ -74,7 +74,8 @@ export function dockerPostgres(engine: DockerEngine, log: Log): Way<string> {
 /** The image turns `KAFKA_A_B` into `a.b`; any setting given replaces its defaults as a whole. */
 function kafkaEnvironment(host: string, port: number): Record<string, string> {
   const settings = {
-    ...sharedKafkaSettings,
+    ...kafkaSettings(1),
+    'node.id': 1,
     'controller.quorum.voters': '1@localhost:9093',
     listeners: 'PLAINTEXT://:9092,CONTROLLER://:9093',
     'advertised.listeners': `PLAINTEXT://${host}:${port}`,

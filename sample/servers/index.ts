@@ -15,6 +15,11 @@ export type ServerName = 'kafka' | 'postgres';
 export interface StartServersOptions {
   /** Which servers to have. Default both. */
   need?: ServerName[];
+  /**
+   * Nodes of the Kafka cluster, each broker and controller. More than one are always processes of this machine, whatever
+   * `KAFKA_BROKERS` says: they are there to be stopped one by one. Default 1.
+   */
+  kafkaNodes?: number;
   /** Receives progress lines. Default: silence. */
   log?: Log;
   /**
@@ -34,6 +39,8 @@ export interface Servers {
   readonly databaseUrl: string;
   readonly origin: { readonly kafka: ServerOrigin; readonly postgres: ServerOrigin };
   readonly kafka: ServerControl;
+  /** Each Kafka node by itself, by its id less 1; empty unless several were asked for. */
+  readonly kafkaNodes: readonly ServerControl[];
   readonly postgres: ServerControl;
   /** Ends everything that was started and removes its data. Idempotent. */
   stop(): Promise<void>;
@@ -46,7 +53,7 @@ export interface Servers {
  * The servers end with this process however it ends, SIGKILL included, and never keep it alive by themselves.
  */
 export async function startServers(options: StartServersOptions = {}): Promise<Servers> {
-  const { need = ['kafka', 'postgres'], log = () => undefined, keep = false } = options;
+  const { need = ['kafka', 'postgres'], kafkaNodes = 1, log = () => undefined, keep = false } = options;
   const guard = new Guard();
   const folder = new DataFolder(guard, keep, options.dataDir);
   const engine = new DockerEngine();
@@ -63,8 +70,10 @@ export async function startServers(options: StartServersOptions = {}): Promise<S
   const stop = () => (stopping ??= end());
 
   try {
+    const here = localKafka({ ...local, nodes: kafkaNodes });
+    const kafkaWays = kafkaNodes === 1 ? [givenKafka(), dockerKafka(engine, log), here] : [here];
     const ways = await usableWays({
-      kafka: need.includes('kafka') ? [givenKafka(), dockerKafka(engine, log), localKafka(local)] : [],
+      kafka: need.includes('kafka') ? kafkaWays : [],
       postgres: need.includes('postgres')
         ? [givenPostgres(), dockerPostgres(engine, log), localPostgres(local)]
         : [],
@@ -107,6 +116,9 @@ export async function startServers(options: StartServersOptions = {}): Promise<S
     },
     get kafka() {
       return have('kafka', kafka).control;
+    },
+    get kafkaNodes() {
+      return have('kafka', kafka).nodes ?? [];
     },
     get postgres() {
       return have('postgres', postgres).control;

@@ -102,7 +102,7 @@ async function format(draft: string, java: Java, guard: Guard): Promise<void> {
   const formatted = join(draft, 'formatted');
   const properties = join(draft, 'format.properties');
   await mkdir(formatted);
-  await writeFile(properties, kafkaProperties({ logDir: formatted, brokerPort: 9092, controllerPort: 9093 }));
+  await writeFile(properties, kafkaProperties(1, [{ broker: 9092, controller: 9093 }], formatted));
   const tool = ['-cp', await classPath(draft), 'kafka.tools.StorageTool', 'format'];
   const clusterId = 'AAAAAAAAAAAAAAAAAAAAAQ'; // replaced in each copy
   await run(guard, java.path, ['-XX:TieredStopAtLevel=1', ...tool, '-t', clusterId, '-c', properties]);

@@ -17,6 +17,8 @@ export interface RunningServer<Address> {
   readonly origin: ServerOrigin;
   readonly address: Address;
   readonly control: ServerControl;
+  /** Of a cluster that was started here: each node by itself, in the order of its addresses. */
+  readonly nodes?: readonly ServerControl[];
   /** Ends what the watchdog does not end by itself; with `keep`, in order, so that the data can be used again. */
   end(keep: boolean): Promise<void>;
 }

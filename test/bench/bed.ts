@@ -28,6 +28,13 @@ export interface Place {
   readonly topics: readonly string[];
 }
 
+export interface Cost {
+  /** Place in the WAL, as Postgres writes it, and in bytes from its beginning. */
+  readonly lsn: string;
+  readonly wal: bigint;
+  readonly handlers: { readonly statements: number; readonly wal: number } | undefined;
+}
+
 export interface Effect {
   readonly effects: number;
   readonly distinct: number;
@@ -110,13 +117,15 @@ export class Bed {
       partitions = 12,
       valueBytes = 300,
       first = 1,
-    }: { partitions?: number; valueBytes?: number; first?: number } = {},
+      asRequests = false,
+    }: { partitions?: number; valueBytes?: number; first?: number; asRequests?: boolean } = {},
   ): Promise<void> {
     const step = Math.max(1, Math.min(BATCH, Math.floor(BATCH_BYTES / valueBytes)));
     for (let from = 0; from < count; from += step) {
       const messages = Array.from({ length: Math.min(step, count - from) }, (_, index) =>
         this.message(first + from + index, partitions, valueBytes),
       );
+      if (asRequests) for (const message of messages) Object.assign(message.headers, requestHeaders(place));
       await this.producer.send({ topic: place.topic, messages });
     }
   }
@@ -168,6 +177,32 @@ export class Bed {
     return CommittedEffects.listen(this.databaseUrl, schema);
   }
 
+  /** What the server has written so far, and what of it was the handlers' own statement, if the server tells. */
+  async cost(): Promise<Cost> {
+    const { rows } = await this.pool.query<{ lsn: string; wal: string }>(
+      `select lsn::text, (lsn - '0/0')::text as wal from pg_current_wal_lsn() as lsn`,
+    );
+    const { lsn, wal } = rows[0]!;
+    const handlers = await this.told<{ statements: number; wal: number }>(
+      'pg_stat_statements',
+      // Of all runs: since Postgres 18 a statement is told by the names of its tables, without their schemas.
+      `select coalesce(sum(calls), 0)::int as statements, coalesce(sum(wal_bytes), 0)::float8 as wal
+       from pg_stat_statements where query like 'insert into %.effect %'`,
+      [],
+    );
+    return { lsn, wal: BigInt(wal), handlers };
+  }
+
+  /** Bytes of images of whole pages between two places of the WAL, if the server tells. */
+  async pageImages(from: string, to: string): Promise<number | undefined> {
+    const row = await this.told<{ bytes: number }>(
+      'pg_walinspect',
+      'select sum(fpi_size)::float8 as bytes from pg_get_wal_stats($1::pg_lsn, $2::pg_lsn)',
+      [from, to],
+    );
+    return row?.bytes;
+  }
+
   /** What the servers count. Complete only for processes that have ended: their sessions report when they close. */
   async counters(): Promise<{ commits: number; wal: bigint }> {
     const { rows } = await this.pool.query<{ commits: string; wal: string }>(
@@ -177,6 +212,20 @@ export class Bed {
     return { commits: Number(rows[0]!.commits), wal: BigInt(rows[0]!.wal) };
   }
 
+  /** One row by way of an extension; undefined where the server has it not, or does not let us. */
+  private async told<Row extends pg.QueryResultRow>(
+    extension: string,
+    sql: string,
+    values: readonly string[],
+  ): Promise<Row | undefined> {
+    try {
+      await this.pool.query(`create extension if not exists ${extension}`);
+      return (await this.pool.query<Row>(sql, [...values])).rows[0];
+    } catch {
+      return undefined;
+    }
+  }
+
   async close(): Promise<void> {
     await this.producer.disconnect();
     await this.admin.disconnect();
@@ -184,6 +233,15 @@ export class Bed {
     await this.server.query(`drop database if exists ${this.name} with (force)`);
     await this.server.end();
   }
+}
+
+/** As Nest's clients send them; nobody reads the replies. */
+function requestHeaders({ topic }: Place) {
+  return {
+    kafka_correlationId: systemClock.uuid(),
+    kafka_replyTopic: `${topic}.reply`,
+    kafka_replyPartition: '0',
+  };
 }
 
 export function customerOf(id: number): string {

@@ -1,4 +1,5 @@
 import type { Experiment } from './experiment.js';
+import { costs } from './experiments/costs.js';
 import { dispatch } from './experiments/dispatch.js';
 import { events } from './experiments/events.js';
 import { failing } from './experiments/failing.js';
@@ -21,4 +22,5 @@ export const experiments: readonly Experiment[] = [
   startup,
   growth,
   failing,
+  ...costs,
 ];

@@ -2,11 +2,13 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { OptionError } from '../../sample/command-line.js';
 import type * as GuardModule from '../../sample/servers/guard.js';
 import type * as ServersModule from '../../sample/servers/index.js';
 import { Bed } from './bed.js';
+import { costTable } from './cost-table.js';
 import { measure } from './measure.js';
-import { help, OptionError, type Options, parseOptions } from './options.js';
+import { help, type Options, parseOptions } from './options.js';
 import { latencyPicture } from './pictures/latency.js';
 import { throughputPicture } from './pictures/throughput.js';
 import { asJson, asMarkdown, asText, toRows } from './report.js';
@@ -57,9 +59,12 @@ async function bench(options: Options): Promise<number> {
     const runs = await measure(bed, definitions, options.repeats, scale, log);
     const rows = toRows(definitions, runs);
     people.write(`\n${asText(rows, definitions)}\n`);
+    const table = costTable(runs);
+    if (table !== undefined) people.write(`${table}\n`);
     if (options.out !== undefined) {
       write(options.out, {
         'results.md': `${asMarkdown(rows, definitions, await surroundings(bed, options))}\n`,
+        'costs.md': table && `${table}\n`,
         'throughput.svg': throughputPicture(runs),
         'latency.svg': latencyPicture(runs),
       });

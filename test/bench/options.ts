@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { oneOf, OptionError, readArguments, shown, wholeNumber } from '../../sample/command-line.js';
 import { rowDefinitions } from './targets.js';
 
 /** What the benchmark was asked to do. */
@@ -19,9 +19,6 @@ export interface Options {
   readonly json: boolean;
   readonly help: boolean;
 }
-
-/** An argument that cannot be used; the message is one line for the user. */
-export class OptionError extends Error {}
 
 const ids = rowDefinitions.map(({ id }) => id);
 
@@ -46,46 +43,35 @@ Exit code 0: everything was measured, and effects were exact where exactly once 
 
 /** @throws OptionError for anything that is not an option, or out of its range. */
 export function parseOptions(args: readonly string[]): Options {
-  const values = read(args);
+  const values = readArguments(args, {
+    only: { type: 'string' },
+    repeats: { type: 'string' },
+    seconds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    growth: { type: 'string', default: 'small' },
+    out: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  });
   const { quick } = values;
   return {
     only: values.only === undefined ? ids : rows(values.only),
-    repeats: values.repeats === undefined ? (quick ? 1 : 3) : integer('--repeats', values.repeats, 1, 50),
+    repeats: values.repeats === undefined ? (quick ? 1 : 3) : wholeNumber('--repeats', values.repeats, 1, 50),
     quick,
-    seconds: values.seconds === undefined ? (quick ? 1 : 5) : integer('--seconds', values.seconds, 1, 120),
-    growth: growth(values.growth),
+    seconds:
+      values.seconds === undefined ? (quick ? 1 : 5) : wholeNumber('--seconds', values.seconds, 1, 120),
+    growth: oneOf('--growth', values.growth, ['small', 'full']),
     out: values.out,
     json: values.json,
     help: values.help,
   };
 }
 
-function read(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        only: { type: 'string' },
-        repeats: { type: 'string' },
-        seconds: { type: 'string' },
-        quick: { type: 'boolean', default: false },
-        growth: { type: 'string', default: 'small' },
-        out: { type: 'string' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', default: false },
-      },
-    }).values;
-  } catch (error) {
-    const [sentence] = (error as Error).message.split(/\.\s|\n/);
-    throw new OptionError(`${sentence?.replace(/\.$/, '')}. See --help.`);
-  }
-}
-
 function rows(text: string): string[] {
   const wanted = text.split(',').map((part) => part.trim());
   for (const name of wanted) {
     if (!ids.some((id) => matches(id, name)))
-      throw new OptionError(`--only: there is no row "${name.slice(0, 40)}". Rows: ${ids.join(', ')}.`);
+      throw new OptionError(`--only: there is no row "${shown(name)}". Rows: ${ids.join(', ')}.`);
   }
   return ids.filter((id) => wanted.some((name) => matches(id, name)));
 }
@@ -93,17 +79,4 @@ function rows(text: string): string[] {
 /** An exact id is that row alone, although others may begin with it. */
 function matches(id: string, name: string): boolean {
   return id === name || (!ids.includes(name) && name !== '' && id.startsWith(`${name}.`));
-}
-
-function growth(text: string): 'small' | 'full' {
-  if (text === 'small' || text === 'full') return text;
-  throw new OptionError(`--growth must be small or full, not "${text.slice(0, 40)}".`);
-}
-
-function integer(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new OptionError(
-    `${name} must be a whole number from ${least} to ${most}, not "${text.slice(0, 40)}".`,
-  );
 }

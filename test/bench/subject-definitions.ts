@@ -20,6 +20,8 @@ const definitions: Readonly<Record<Variant, Definition>> = {
     options: { transport: { ordering: 'key', groupCommit: { concurrent: true } } },
     rate: 18_000,
   },
+  oursClaim: { program: 'durable', options: { claim: 'plain' }, rate: 3_000 },
+  oursStep: { program: 'durable', options: { claim: 'step' }, rate: 1_500 },
   nest: { program: 'builtIn', rate: 3_000, emptyRate: 40_000 },
   nestBest: {
     program: 'builtIn',

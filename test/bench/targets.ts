@@ -1,7 +1,11 @@
+import { costRows } from './cost-rows.js';
+
 /** Who is measured. `ours…` is this library, everybody else is compared with it. */
 export type Variant =
   | 'ours'
   | 'oursKey'
+  | 'oursClaim'
+  | 'oursStep'
   | 'nest'
   | 'nestBest'
   | 'inbox'
@@ -15,6 +19,8 @@ export type Variant =
 export const variantNames: Readonly<Record<Variant, string>> = {
   ours: 'this library',
   oursKey: "this library, `ordering: 'key'`, concurrent groups",
+  oursClaim: 'this library, claim mode',
+  oursStep: 'this library, claim mode, the work in a step',
   nest: 'built-in transport, defaults, at-least-once',
   nestBest: 'built-in transport, 12 partitions at once, at-least-once',
   inbox: 'built-in transport with a hand-written inbox, defaults',
@@ -237,6 +243,7 @@ export const rowDefinitions: readonly RowDefinition[] = [
     ceiling: 'ceiling',
     targets: [atMost(0.05, 'commits'), atMost(1.2, 'statements'), atMost(400, 'walBytes')],
   },
+  ...costRows,
   {
     id: 'growth',
     title: 'full ledger: share of the throughput with an empty one',

@@ -9,7 +9,7 @@ import { until } from './support/until.js';
 
 /** One failure that is counted, and a record is dead: nothing of all this may count. */
 const attempts = 1;
-const outage = 20_000;
+const outage = 60_000;
 const held = 'Work is held';
 
 // Scenarios wait for session timeouts and outages; a busy machine adds to that.
@@ -18,13 +18,22 @@ jest.setTimeout(150_000);
 describe('Trouble with Postgres: nothing lost, nothing dead, no attempt counted, work goes on by itself', () => {
   let setting: Setting;
   const scenarios = new Scenarios<
-    'stopped' | 'crashed' | 'terminated' | 'pool' | 'limit' | 'read-only' | 'raised' | 'deadlock'
+    | 'stopped'
+    | 'crashed'
+    | 'terminated'
+    | 'pool'
+    | 'limit'
+    | 'read-only'
+    | 'lock-timeout'
+    | 'statement-timeout'
+    | 'storm'
+    | 'deadlock'
   >();
 
   beforeAll(async () => {
     setting = await Setting.open();
-    scenarios.start('stopped', () => stopServer(setting, 'fast'));
-    scenarios.start('crashed', () => stopServer(setting, 'kill'));
+    scenarios.start('stopped', () => stopServer(setting));
+    scenarios.start('crashed', () => crashServer(setting));
     const within = (run: (world: CrashWorld, database: PrivateDatabase) => Promise<void>) => async () => {
       const database = await PrivateDatabase.create(setting.databaseUrl);
       const world = await setting.world({ databaseUrl: database.ownerUrl, serviceDatabaseUrl: database.url });
@@ -59,7 +68,9 @@ describe('Trouble with Postgres: nothing lost, nothing dead, no attempt counted,
         ),
       ),
     );
-    scenarios.start('raised', within(raiseInHandlers));
+    scenarios.start('lock-timeout', within(outwaitLocks));
+    scenarios.start('statement-timeout', within(cancelStatements));
+    scenarios.start('storm', within(storm));
     scenarios.start('deadlock', within(deadlock));
   });
 
@@ -68,13 +79,16 @@ describe('Trouble with Postgres: nothing lost, nothing dead, no attempt counted,
     await scenarios.ended();
   });
 
-  it('stopped for 20 s in mid-stream', () => scenarios.result('stopped'));
-  it('crashed for 20 s in mid-stream', () => scenarios.result('crashed'));
+  it('stopped for 60 s in mid-stream', () => scenarios.result('stopped'));
+  it('crashed and restarted at once, again and again', () => scenarios.result('crashed'));
   it('connections ended in mid-transaction', () => scenarios.result('terminated'));
   it('all connections of the pool taken', () => scenarios.result('pool'));
   it('no more connections for the role', () => scenarios.result('limit'));
   it('read-only for a while', () => scenarios.result('read-only'));
-  it('serialization failures and deadlocks raised inside handlers', () => scenarios.result('raised'));
+  it('a lock_timeout, and a table of the handlers locked', () => scenarios.result('lock-timeout'));
+  it('a statement_timeout, and a table of the ledger locked', () => scenarios.result('statement-timeout'));
+  it('a storm of serialization failures and deadlocks raised inside handlers', () =>
+    scenarios.result('storm'));
   it('two handlers that deadlock', () => scenarios.result('deadlock'));
 });
 
@@ -99,17 +113,35 @@ async function streamWhile(world: CrashWorld, during: () => Promise<void>): Prom
   for (const values of await Promise.all(answers)) expect(values).toHaveLength(1);
 }
 
-async function stopServer(setting: Setting, how: 'fast' | 'kill'): Promise<void> {
+async function stopServer(setting: Setting): Promise<void> {
   const { postgres, databaseUrl } = await setting.ownServers('postgres');
   const world = await setting.world({ databaseUrl });
   const service = await world.start('service', { attempts, handlerMillis: 5 }).ready();
   await streamWhile(world, async () => {
     await until('work to be under way', async () => (await world.count()) > 30);
-    await postgres.stop(how);
+    await postgres.stop('fast');
     await sleep(outage);
     expect(service.running).toBe(true);
     await postgres.start();
     await sleep(1_000);
+  });
+  await world.settled();
+  expect(await violations(world, 'settled')).toEqual([]);
+}
+
+/** An immediate shutdown: what was not flushed is lost, and recovery takes place at the next start. */
+async function crashServer(setting: Setting): Promise<void> {
+  const { postgres, databaseUrl } = await setting.ownServers('postgres');
+  const world = await setting.world({ databaseUrl });
+  const service = await world.start('service', { attempts, handlerMillis: 5 }).ready();
+  await streamWhile(world, async () => {
+    for (let crash = 0; crash < 4; crash++) {
+      const before = await world.count();
+      await until('work to be under way', async () => (await world.count()) > before + 20);
+      await postgres.stop('kill');
+      await postgres.start();
+      expect(service.running).toBe(true);
+    }
   });
   await world.settled();
   expect(await violations(world, 'settled')).toEqual([]);
@@ -169,25 +201,66 @@ async function refuseWork(
   });
 }
 
-async function raiseInHandlers(world: CrashWorld): Promise<void> {
+/** What handlers write waits for a lock longer than their role may: 55P03 in their own statements. */
+async function outwaitLocks(world: CrashWorld, database: PrivateDatabase): Promise<void> {
+  await lockWhileTimingOut(world, database, 'lock_timeout', '{effects}.effect');
+}
+
+/** The server cancels what the ledger sends: 57014, and no handler is to blame. */
+async function cancelStatements(world: CrashWorld, database: PrivateDatabase): Promise<void> {
+  await lockWhileTimingOut(world, database, 'statement_timeout', '{ledger}.execution');
+}
+
+async function lockWhileTimingOut(
+  world: CrashWorld,
+  database: PrivateDatabase,
+  setting: 'lock_timeout' | 'statement_timeout',
+  table: string,
+): Promise<void> {
+  const service = await world.start('service', { attempts, handlerMillis: 5 }).ready();
+  await streamWhile(world, async () => {
+    await until('work to be under way', async () => (await world.count()) > 30);
+    await database.alter('role', `set ${setting} = '500ms'`);
+    const done = await world.count();
+    await until('work to go on', async () => (await world.count()) > done);
+    const rollbacks = await database.rollbacks();
+    await world.locking(table, () =>
+      until(
+        'transactions to fail',
+        async () => (await database.rollbacks()) >= rollbacks + 4,
+        20_000,
+        () => service.describe(),
+      ),
+    );
+  });
+}
+
+/** Half of all runs fail, for a while: in one record more often than there are attempts, or in its whole group. */
+async function storm(world: CrashWorld): Promise<void> {
   await world.query(`
-    create function {effects}.fail(code text, times int, runs text) returns void language plpgsql as $$
-    begin
+    create sequence {effects}.runs;
+    create function {effects}.maybe_fail() returns void language plpgsql as $$
+    declare
       -- A sequence remembers what is rolled back.
-      if nextval(runs::regclass) <= times then raise exception 'made up' using errcode = code; end if;
+      run bigint := nextval('{effects}.runs');
+    begin
+      if run <= 300 and run % 2 = 0 then
+        raise exception 'made up' using errcode = (array['40001', '40P01', '55P03'])[run / 2 % 3 + 1];
+      end if;
     end $$`);
-  const codes = ['40P01', '40001', '55P03', '40001'];
-  for (const n of codes.keys()) await world.query(`create sequence {effects}.runs_${n}`);
   await world.query('grant all on all sequences in schema {effects} to public');
   await world.start('service', { attempts }).ready();
-  const schema = world.effectSchema;
+  const sql = `select ${world.effectSchema}.maybe_fail()`;
   await world.publish(
-    Array.from({ length: 40 }, (_, n) => {
-      const code = n % 10 === 5 ? codes[(n - 5) / 10] : undefined;
-      const sql = code && `select ${schema}.fail('${code}', 4, '${schema}.runs_${(n - 5) / 10}')`;
-      return { id: `event-${n}`, partition: n % 2, sql };
-    }),
+    Array.from({ length: 200 }, (_, n) => ({
+      id: `event-${n}`,
+      partition: n % 2,
+      ...(n % 3 > 0 && { sql }),
+    })),
   );
+  await world.settled();
+  const [runs] = await world.query<{ n: number }>('select last_value::int as n from {effects}.runs');
+  expect(runs!.n).toBeGreaterThan(250);
 }
 
 async function deadlock(world: CrashWorld, database: PrivateDatabase): Promise<void> {

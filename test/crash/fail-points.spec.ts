@@ -1,17 +1,16 @@
 import { afterAll, beforeAll, describe, it, jest } from '@jest/globals';
-import type { Place } from './children/service-settings.js';
-import { killThere, loseAnswers, windows } from './support/crash-windows.js';
+import { killThere, loseAnswers, windows, type CrashWindow } from './support/crash-windows.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
 
-const places = Object.keys(windows) as Place[];
+const places = Object.keys(windows) as CrashWindow[];
 
 // Scenarios wait for session timeouts and outages; a busy machine adds to that.
 jest.setTimeout(150_000);
 
 describe('A service killed in a crash window', () => {
   let setting: Setting;
-  const scenarios = new Scenarios<Place | 'lost answer'>();
+  const scenarios = new Scenarios<CrashWindow | 'lost answer'>();
 
   beforeAll(async () => {
     setting = await Setting.open();

@@ -3,9 +3,10 @@ import { jest } from '@jest/globals';
 import { Controller, Module, type INestMicroservice } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import type { Consumer, Kafka } from 'kafkajs';
 import { firstValueFrom } from 'rxjs';
 import type { Servers } from '../../sample/servers/index.js';
-import { ClientKafkaProxy, kafkaServer } from '../../lib/index.js';
+import { ClientKafkaProxy, ServerKafka } from '../../lib/index.js';
 import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { deferred } from '../../lib/runtime/deferred.js';
@@ -15,20 +16,22 @@ import { Setting } from './support/setting.js';
 
 // The outage is longer than the session of the group, whose members have to find together again.
 const SESSION = 6_000;
-const OUTAGE = 20_000;
+const OUTAGE = 60_000;
 const REQUESTS = 20;
 
-jest.setTimeout(150_000);
+jest.setTimeout(240_000);
 
 describe('The transport by itself, while its only broker is away', () => {
   let setting: Setting;
   let servers: Servers;
   let app: INestMicroservice;
+  let server: ServerKafka;
   let client: ClientKafkaProxy;
   const release = deferred();
   let asked = 0;
   let returned = 0;
   const events: string[] = [];
+  const statuses: Record<'server' | 'client', string[]> = { server: [], client: [] };
 
   @Controller()
   class Handlers {
@@ -56,17 +59,17 @@ describe('The transport by itself, while its only broker is away', () => {
       client: { brokers: servers.brokers, retry: { initialRetryTime: 100, maxRetryTime: 1_000 } },
     };
     const consumer = { groupId: 'outage', sessionTimeout: SESSION, heartbeatInterval: 500 };
-    app = await NestFactory.createMicroservice(App, {
-      ...kafkaServer({
-        ...connection,
-        consumer,
-        run: { autoCommitInterval: 50 },
-        subscribe: { fromBeginning: true },
-      }),
-      logger: false,
+    server = new ServerKafka({
+      ...connection,
+      consumer,
+      run: { autoCommitInterval: 50 },
+      subscribe: { fromBeginning: true },
     });
+    app = await NestFactory.createMicroservice(App, { strategy: server, logger: false });
+    app.status.subscribe((status) => statuses.server.push(status));
     await app.listen();
-    client = new ClientKafkaProxy({ ...connection, consumer, requestTimeout: 120_000 });
+    client = new ClientKafkaProxy({ ...connection, consumer, requestTimeout: 180_000 });
+    client.status.subscribe((status) => statuses.client.push(status));
     client.subscribeToResponseOf('ask');
     await client.connect();
   });
@@ -105,6 +108,9 @@ describe('The transport by itself, while its only broker is away', () => {
     event.catch(() => undefined);
     await sleep(OUTAGE);
     expect(isAnswered).toBe(false);
+    expect(server.gate).toBe('closed');
+    for (const told of Object.values(statuses)) expect(told.at(-1)).toBe('disconnected');
+    const unwrapped = app.unwrap<readonly unknown[]>();
     await servers.kafka.start();
     // Nothing was acknowledged, so nothing may have been committed; later it is, with the replies.
     expect(await Promise.all(replies)).toEqual(replies.map((_, n) => `re: ${n}`));
@@ -116,5 +122,14 @@ describe('The transport by itself, while its only broker is away', () => {
     }, 60_000);
     expect(await firstValueFrom(client.send('ask', 'more'))).toBe('re: more');
     expect(client.pendingRequests).toBe(0);
+    expect(server.gate).toBe('open');
+    for (const told of Object.values(statuses)) {
+      await eventually(() => told.at(-1) === 'connected');
+      expect(told).not.toContain('stopped');
+    }
+    // The same objects as before, and they work.
+    const [kafka, consumer] = app.unwrap<[Kafka, Consumer]>();
+    expect([kafka, consumer]).toEqual([unwrapped[0], unwrapped[1]]);
+    expect((await consumer.describeGroup()).state).toBe('Stable');
   });
 });

@@ -29,7 +29,7 @@ export class Caller {
     this.client.subscribeToResponseOf('requests');
   }
 
-  send({ n }: PlannedMessage, { partition, variant }: PlannedRecord): void {
+  send({ n, recordKey: key }: PlannedMessage, { partition, variant }: PlannedRecord): void {
     const outcomes: Outcome[] = [];
     this.settlements.push({ n, outcomes });
     const settle = (outcome: Outcome) => {
@@ -37,7 +37,7 @@ export class Caller {
       this.onOutcome(n, outcome);
     };
     this.client
-      .send('requests', { value: { n, variant }, headers: { 'idempotency-key': `k-${n}` }, partition })
+      .send('requests', { key, value: { n, variant }, headers: { 'idempotency-key': `k-${n}` }, partition })
       .subscribe({
         next: (reply: unknown) => settle({ kind: 'reply', content: JSON.stringify(reply) }),
         error: (error: unknown) => settle(failed(error)),

@@ -1,4 +1,4 @@
-import type { HandlerName, Topic } from './plan.js';
+import type { HandlerName, Ordering, Topic } from './plan.js';
 
 /** A record of the load, as somebody who only reads topics sees it. */
 export interface LoadRecord {
@@ -25,6 +25,8 @@ export interface Effect {
   readonly run: number;
   /** Records that the run emitted. */
   readonly emits: number;
+  /** They were committed by a step under a claim: produced in the end, and no offset waits for that. */
+  readonly emitsInStep: boolean;
 }
 
 /** A record that a handler emitted, as it is in its topic. */
@@ -89,6 +91,10 @@ export interface FenceMove {
 
 /** What is left when a run is over, for the invariants to judge. */
 export interface Evidence {
+  /** What was asked for. */
+  readonly asked: { readonly ordering: Ordering; readonly deadLetter: boolean };
+  /** Steps under a claim that ran again although their results were stored, in words. */
+  readonly repeatedSteps: readonly string[];
   readonly records: readonly LoadRecord[];
   readonly effects: readonly Effect[];
   readonly outputs: readonly Output[];

@@ -166,6 +166,7 @@ export class Fleet {
     const name = `s${index}.${++slot.started}`;
     const service = await Service.create({
       plan: this.plan,
+      instance: index,
       process: this.scheduler.process(name),
       kafka: this.kafka,
       store: this.store,

@@ -3,16 +3,28 @@ import { KafkaTerminalException, type DurableExecution } from 'nestjs-durable-ka
 import type { InMemoryTransactionClient } from 'nestjs-durable-kafka/testing';
 import type { Clock } from '../../lib/runtime/clock.js';
 import type { Effect } from './evidence.js';
-import type { Behaviour, HandlerName, PlannedMessage, Topic } from './plan.js';
+import {
+  modeOf,
+  type Behaviour,
+  type HandlerName,
+  type Plan,
+  type PlannedMessage,
+  type Topic,
+} from './plan.js';
 import type { Content, HandlerWork } from './service.js';
 import type { Trace } from './trace.js';
 
 /** What the handlers of all processes do, as planned. It remembers runs that were undone, as no real handler could. */
 export class Handlers {
+  /** Steps under a claim that ran again although their results were stored, in words. */
+  readonly repeatedSteps: string[] = [];
   private runs = 0;
   private readonly counts = new Map<string, number>();
+  /** Under a claim: which run of a step is the stored one. */
+  private readonly steps = new Map<string, number>();
 
   constructor(
+    private readonly plan: Plan,
     private readonly messageOf: (n: number) => PlannedMessage,
     private readonly trace: Trace,
   ) {}
@@ -44,9 +56,17 @@ export class Handlers {
     clock: Clock,
   ): Promise<unknown> {
     const { n, variant } = content;
-    const { work, emits, behaviour } = this.messageOf(n);
-    const client = durable.client as unknown as InMemoryTransactionClient;
-    if (work > 0) await sleep(clock, work / 2);
+    const message = this.messageOf(n);
+    const { work, emits, steps } = message;
+    const isClaim = modeOf(this.plan, handler) === 'claim';
+    const trouble = this.troubleOf(message, handler, content);
+    // Under a claim an effect outlives the failure of its handler: whoever is to have none fails before it.
+    if (isClaim && isHopeless(message.behaviour[handler])) trouble?.();
+    const emitAll = async (by: number) => {
+      for (let index = 0; index < effect.emits; index++) {
+        await durable.emit('out', { value: { handler, run: by, index } });
+      }
+    };
     const effect: Effect = {
       handler,
       n,
@@ -56,43 +76,102 @@ export class Handlers {
       offset: Number(context.getMessage().offset),
       run,
       emits: handler === 'second' ? 0 : emits,
+      emitsInStep: isClaim && message.emitsInStep,
     };
-    await client.insert('effect', effect);
-    for (let index = 0; index < effect.emits; index++) {
-      await durable.emit('out', { value: { handler, run, index } });
+    if (work > 0) await sleep(clock, work / 2);
+    for (let index = 0; index < steps; index++) {
+      await this.step(handler, message, durable, `before-${index}`, run);
+    }
+    const write = async (client: unknown) => {
+      await (client as InMemoryTransactionClient).insert('effect', effect);
+      if (isClaim && trouble === SWALLOWS) await swallow(client);
+      return run;
+    };
+    const counted = isClaim
+      ? await durable.transaction('effect', async (client) => {
+          await write(client);
+          if (effect.emitsInStep) await emitAll(run);
+          return run;
+        })
+      : await write(durable.client);
+    if (!effect.emitsInStep) await emitAll(counted);
+    for (let index = 0; index < steps; index++) {
+      await this.step(handler, message, durable, `after-${index}`, run);
     }
     if (work > 0) await sleep(clock, work / 2);
-    await this.misbehave(behaviour[handler], handler, content, client);
-    return handler === 'answer' ? { n, run } : undefined;
+    if (trouble === SWALLOWS) {
+      if (!isClaim) await swallow(durable.client);
+    } else trouble?.();
+    return handler === 'answer' ? { n, run: counted } : undefined;
   }
 
-  private async misbehave(
-    behaviour: Behaviour,
+  /** Under a claim a step's result is stored before the handler goes on: from then on nobody gets another. */
+  private async step(
+    handler: HandlerName,
+    { behaviour }: PlannedMessage,
+    durable: DurableExecution,
+    name: string,
+    run: number,
+  ): Promise<void> {
+    const stored = await durable.step(name, () => run);
+    // A request that failed begins anew.
+    if (modeOf(this.plan, handler) !== 'claim' || behaviour[handler].kind === 'poison') return;
+    const step = `step ${name} of ${handler} under key ${durable.key}`;
+    const before = this.steps.get(step) ?? stored;
+    this.steps.set(step, before);
+    if (stored !== before) {
+      this.repeatedSteps.push(
+        `${step} has the result of run ${stored}, after that of run ${before} was stored`,
+      );
+    }
+  }
+
+  /** How this run is to fail, if it is. */
+  private troubleOf(
+    message: PlannedMessage,
     handler: HandlerName,
     { n, variant }: Content,
-    client: InMemoryTransactionClient,
-  ): Promise<void> {
+  ): (() => void) | undefined {
+    const behaviour = message.behaviour[handler];
     const name = `${handler}/${n}/${variant}`;
     const count = (this.counts.get(name) ?? 0) + 1;
     this.counts.set(name, count);
     switch (behaviour.kind) {
       case 'good':
-        return;
+        return undefined;
       case 'flaky':
-        if (count > behaviour.runs) return;
-        if (handler === 'answer') throw new KafkaRetriableException('not yet');
-        throw new Error('not yet');
+        return count > behaviour.runs ? undefined : () => failOnce(handler);
       case 'swallows':
-        if (count <= behaviour.runs)
-          await client.fail(new Error('a broken statement')).catch(() => undefined);
-        return;
+        return count > behaviour.runs ? undefined : SWALLOWS;
       case 'poison':
-        if (handler === 'answer') throw new RpcException('refused');
-        throw new Error('never');
+        return () => failAlways(handler);
       case 'terminal':
-        throw new KafkaTerminalException('hopeless');
+        return () => {
+          throw new KafkaTerminalException('hopeless');
+        };
     }
   }
+}
+
+/** Stands for a statement that fails, and a handler that goes on as if nothing had happened. */
+const SWALLOWS = () => undefined;
+
+async function swallow(client: unknown): Promise<void> {
+  await (client as InMemoryTransactionClient).fail(new Error('a broken statement')).catch(() => undefined);
+}
+
+function failOnce(handler: HandlerName): never {
+  if (handler === 'answer') throw new KafkaRetriableException('not yet');
+  throw new Error('not yet');
+}
+
+function failAlways(handler: HandlerName): never {
+  if (handler === 'answer') throw new RpcException('refused');
+  throw new Error('never');
+}
+
+function isHopeless({ kind }: Behaviour): boolean {
+  return kind === 'poison' || kind === 'terminal';
 }
 
 function sleep(clock: Clock, milliseconds: number): Promise<void> {

@@ -11,7 +11,7 @@ import type {
   Output,
   Reply,
 } from './evidence.js';
-import type { HandlerName, Topic } from './plan.js';
+import type { HandlerName, Plan, Topic } from './plan.js';
 import { GROUP } from './service.js';
 import type { Trace } from './trace.js';
 
@@ -30,6 +30,7 @@ export class Observer {
 
   /** @param nameOf the process that a ledger belongs to. */
   constructor(
+    private readonly plan: Plan,
     private readonly kafka: InMemoryKafka,
     private readonly store: InMemoryLedgerStore,
     private readonly trace: Trace,
@@ -82,8 +83,14 @@ export class Observer {
     );
   }
 
-  evidence(settlements: Evidence['settlements'], stuck: readonly string[]): Evidence {
+  evidence({
+    settlements,
+    repeatedSteps,
+    stuck,
+  }: Pick<Evidence, 'settlements' | 'repeatedSteps' | 'stuck'>): Evidence {
     return {
+      asked: this.plan,
+      repeatedSteps,
       records: TOPICS.flatMap((topic) => this.kafka.records(topic).map((record) => loadRecord(record))),
       effects: this.effects(),
       outputs: this.outputs(),
@@ -113,7 +120,7 @@ export class Observer {
     const runs = rows.map(({ row }) => (row as Effect).run);
     const ended = executions.filter(({ state }) => state !== 'completed').map(({ state }) => state);
     const parts = [
-      `moves ${moves.join(', ')}`,
+      ...(moves.length > 0 ? [`moves ${moves.join(', ')}`] : []),
       ...(runs.length > 0 ? [`keeps runs ${runs.join(', ')}`] : []),
       ...(ended.length > 0 ? [`ends one as ${ended.join(', ')}`] : []),
       ...(outbox.length > 0 ? [`leaves ${outbox.length} for the outbox`] : []),
@@ -142,7 +149,8 @@ export class Observer {
     const unfinished: string[] = [];
     for (const lane of this.lanes()) {
       if (lane.topic !== topic || lane.partition !== partition || lane.nextOffset >= to) continue;
-      if (lane.end > from) unfinished.push(`${lane.handler} has come to ${lane.nextOffset} only`);
+      if (this.plan.ordering !== 'partition') unfinished.push(...this.undone(lane, isBetween));
+      else if (lane.end > from) unfinished.push(`${lane.handler} has come to ${lane.nextOffset} only`);
     }
     if (topic === 'requests') {
       const replied = new Set(this.kafka.records('requests.reply').map((each) => text(each, CORRELATION_ID)));
@@ -154,12 +162,35 @@ export class Observer {
     const produced = new Set(this.outputs().map(({ run, index }) => `${run}/${index}`));
     for (const effect of this.effects()) {
       if (effect.topic !== topic || effect.partition !== partition || !isBetween(effect.offset)) continue;
+      if (effect.emitsInStep) continue;
       for (let index = 0; index < effect.emits; index++) {
         if (!produced.has(`${effect.run}/${index}`))
           unfinished.push(`record ${index} that run ${effect.run} emitted is not produced`);
       }
     }
     return unfinished;
+  }
+
+  /** Records of a lane that neither its fence nor a row nor a dead letter says are done. */
+  private undone({ handler, topic, partition, nextOffset }: LaneState, isAsked: (offset: number) => boolean) {
+    const records = this.kafka.records(topic).map((record) => loadRecord(record));
+    const done = new Set<string>();
+    for (const { scope, state, partition: place, offset } of this.store.executions.values()) {
+      if (scope.handler !== handler || state === 'claimed') continue;
+      const of = records.find((each) => each.partition === place && each.offset === Number(offset));
+      if (of) done.add(`${of.identity}/${of.variant}`);
+    }
+    const dead = new Set(
+      [...this.store.deadLetters.values()]
+        .filter(({ lane }) => lane.scope.handler === handler && lane.partition === partition)
+        .map(({ offset }) => Number(offset)),
+    );
+    return records.flatMap(({ partition: place, offset, identity, variant }) => {
+      if (place !== partition || offset < nextOffset || !isAsked(offset)) return [];
+      return dead.has(offset) || done.has(`${identity}/${variant}`)
+        ? []
+        : `${offset} is not done in ${handler}`;
+    });
   }
 
   private lanes(): LaneState[] {

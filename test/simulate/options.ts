@@ -1,6 +1,9 @@
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
-import { BUGS, isBug, type Bug } from '../support/broken-build.js';
+import { oneOf, readArguments, wholeNumber } from '../../sample/command-line.js';
+import { BUGS, type Bug } from '../support/broken-build.js';
+
+/** More have no plans of their own. */
+const MOST_SEEDS = 0xffff_ffff;
 
 export interface Options {
   readonly seeds: number;
@@ -23,37 +26,24 @@ export const USAGE = `npm run simulate -- [options]
   --json         ends with one line of JSON
 `;
 
-/** @throws Error that says which option can't be what it is. */
+/** @throws OptionError for anything that is not an option, or out of its range */
 export function readOptions(args: readonly string[]): Options | 'help' {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      seeds: { type: 'string', default: '10000' },
-      from: { type: 'string', default: '1' },
-      seed: { type: 'string' },
-      workers: { type: 'string', default: String(availableParallelism()) },
-      bug: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
+  const values = readArguments(args, {
+    seeds: { type: 'string', default: '10000' },
+    from: { type: 'string', default: '1' },
+    seed: { type: 'string' },
+    workers: { type: 'string', default: String(availableParallelism()) },
+    bug: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
   });
   if (values.help) return 'help';
-  const { bug } = values;
-  if (bug !== undefined && !isBug(bug)) {
-    throw new Error(`--bug is "${bug}"; it must be one of ${BUGS.join(', ')}`);
-  }
   return {
-    seeds: wholeNumber('seeds', values.seeds, 1),
-    from: wholeNumber('from', values.from, 0),
-    seed: values.seed === undefined ? undefined : wholeNumber('seed', values.seed, 0),
-    workers: wholeNumber('workers', values.workers, 1),
-    bug,
+    seeds: wholeNumber('--seeds', values.seeds, 1, MOST_SEEDS),
+    from: wholeNumber('--from', values.from, 0, MOST_SEEDS),
+    seed: values.seed === undefined ? undefined : wholeNumber('--seed', values.seed, 0, MOST_SEEDS),
+    workers: wholeNumber('--workers', values.workers, 1, 256),
+    bug: values.bug === undefined ? undefined : oneOf('--bug', values.bug, BUGS),
     json: values.json,
   };
-}
-
-function wholeNumber(name: string, text: string, least: number): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= least && text.trim() !== '') return value;
-  throw new Error(`--${name} is "${text}"; it must be a whole number from ${least}`);
 }

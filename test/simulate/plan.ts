@@ -12,8 +12,17 @@ export type Behaviour =
   /** Throws, once and for all. */
   | { readonly kind: 'terminal' };
 
+/** How handlers run: `mixed` has the first and the requests' in a transaction, and the second under a claim. */
+export type Mode = 'transaction' | 'claim' | 'mixed';
+
+/** Of the records of a partition; `mixed` is by key in every other instance. */
+export type Ordering = 'partition' | 'key' | 'mixed';
+
 /** How a record says which message it is. */
 export type KeyKind = 'header' | 'message-id' | 'position';
+
+/** Record keys, which order is by: few, so that several messages share one. */
+const RECORD_KEYS = ['a', 'b', 'c', null] as const;
 
 export interface PlannedRecord {
   /** From this step of the scheduler on it is produced. */
@@ -28,6 +37,8 @@ export interface PlannedMessage {
   readonly n: number;
   readonly topic: Topic;
   readonly key: KeyKind;
+  /** Of its records; `null` for none. */
+  readonly recordKey: (typeof RECORD_KEYS)[number];
   /** More than one are repetitions. */
   readonly records: readonly PlannedRecord[];
   /** By handler. */
@@ -36,6 +47,10 @@ export interface PlannedMessage {
   readonly work: number;
   /** Records that the first handler emits. */
   readonly emits: number;
+  /** Steps that handlers record before and after they write. */
+  readonly steps: number;
+  /** What is emitted is so in the step that writes, rather than by the handler. */
+  readonly emitsInStep: boolean;
 }
 
 export type Topic = 'events' | 'requests';
@@ -65,8 +80,16 @@ export interface Plan {
   readonly partitions: number;
   readonly groupSize: number;
   readonly groupMillis: number;
+  readonly mode: Mode;
+  /** Milliseconds after which a claim may be taken over. */
+  readonly lease: number;
+  readonly ordering: Ordering;
+  /** Where order is by key: keys of a group are handled at once. */
+  readonly concurrent: boolean;
   readonly concurrency: number;
   readonly attempts: number;
+  /** Dead records are published, too. */
+  readonly deadLetter: boolean;
   readonly sessionTimeout: number;
   readonly commitInterval: number;
   /** Milliseconds by which the wall clocks of instances are wrong. */
@@ -78,6 +101,8 @@ export interface Plan {
 }
 
 const MAX_INSTANCES = 4;
+/** Most runs of a handler that fail before it succeeds. */
+const FAILING_RUNS = 2;
 /** Steps of the scheduler over which load and faults are spread. */
 const SPAN = 800;
 const EVENT_TROUBLE = ['flaky', 'flaky', 'swallows', 'poison', 'terminal'] as const;
@@ -107,7 +132,12 @@ export function planOf(seed: number): Plan {
     groupSize: among(1, 2, 64),
     groupMillis: among(2, 10, 50),
     concurrency: among(1, 2, 8),
-    attempts: 3,
+    mode: among('transaction', 'transaction', 'claim', 'mixed'),
+    lease: among(1_000, 5_000, 30_000),
+    ordering: among('partition', 'partition', 'key', 'key', 'mixed'),
+    concurrent: chance(0.5),
+    attempts: FAILING_RUNS + 1 + dice.pick(3),
+    deadLetter: chance(0.8),
     sessionTimeout: among(4_000, 10_000),
     commitInterval: among(50, 200, 1_000),
     skew: Array.from({ length: MAX_INSTANCES }, () => (chance(0.1) ? among(-600_000, 600_000) : 0)),
@@ -141,7 +171,7 @@ function message(
     // Of a request each failure but a wish to try again is the answer.
     const kinds = topic === 'events' ? EVENT_TROUBLE : REQUEST_TROUBLE;
     const kind = kinds[dice.pick(kinds.length)]!;
-    return kind === 'poison' || kind === 'terminal' ? { kind } : { kind, runs: 1 + dice.pick(2) };
+    return kind === 'poison' || kind === 'terminal' ? { kind } : { kind, runs: 1 + dice.pick(FAILING_RUNS) };
   };
   return {
     n,
@@ -151,6 +181,9 @@ function message(
     behaviour: { first: behaviour(), second: behaviour(), answer: behaviour() },
     work: chance(0.5) ? 0 : dice.pick(40),
     emits: dice.pick(3),
+    recordKey: RECORD_KEYS[dice.pick(RECORD_KEYS.length)]!,
+    steps: chance(0.5) ? 0 : 1 + dice.pick(2),
+    emitsInStep: chance(0.3),
   };
 }
 
@@ -192,4 +225,16 @@ function fault(
     case 'fail-offset-commit':
       return { kind, step, count: 1 + dice.pick(3), stored };
   }
+}
+
+/** The mode of a handler. */
+export function modeOf({ mode }: Plan, handler: HandlerName): 'transaction' | 'claim' {
+  if (mode !== 'mixed') return mode;
+  return handler === 'second' ? 'claim' : 'transaction';
+}
+
+/** The ordering of an instance. */
+export function orderingOf({ ordering }: Plan, instance: number): 'partition' | 'key' {
+  if (ordering !== 'mixed') return ordering;
+  return instance % 2 === 0 ? 'partition' : 'key';
 }

@@ -16,14 +16,16 @@ export function explained(plan: Plan, violations: readonly Violation[], trace: r
 
 function described(plan: Plan): string {
   const { instances, partitions, concurrency, groupSize, messages, faults, rewind } = plan;
+  const { mode, ordering, concurrent } = plan;
   const again = rewind ? ', read twice' : '';
   return (
     `${count(instances, 'instance')}, ${count(partitions, 'partition')} per topic, concurrency ${concurrency}, ` +
-    `groups of ${groupSize}, ${count(faults.length, 'fault')}, ${count(messages.length, 'message')}${again}`
+    `groups of ${groupSize}${concurrent && ordering !== 'partition' ? ' at once' : ''}, mode ${mode}, order by ${ordering}, ${count(faults.length, 'fault')}, ${count(messages.length, 'message')}${again}`
   );
 }
 
-function messageText({ n, topic, key, records, behaviour, work, emits }: PlannedMessage): string {
+function messageText(message: PlannedMessage): string {
+  const { n, topic, key, recordKey, records, behaviour, work, emits, steps } = message;
   const handlers = topic === 'events' ? (['first', 'second'] as const) : (['answer'] as const);
   const trouble = handlers.flatMap((handler) => {
     const how = behaviour[handler];
@@ -33,9 +35,10 @@ function messageText({ n, topic, key, records, behaviour, work, emits }: Planned
   return [
     `message ${n} to ${topic}`,
     topic === 'events' ? `known by ${key}` : 'a request',
-    count(records.length, 'record'),
+    count(records.length, 'record') + (recordKey === null ? '' : ` of ${recordKey}`),
     ...(work > 0 ? [`takes ${work} ms`] : []),
     ...(emits > 0 ? [`emits ${emits}`] : []),
+    ...(steps > 0 ? [count(2 * steps, 'step')] : []),
     ...trouble,
   ].join(', ');
 }

@@ -1,4 +1,11 @@
-import { Controller, Inject, Module, type INestMicroservice, type OnModuleInit } from '@nestjs/common';
+import {
+  Controller,
+  Inject,
+  Module,
+  type INestMicroservice,
+  type OnModuleInit,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Ctx, EventPattern, MessagePattern, Payload, type KafkaContext } from '@nestjs/microservices';
 import { Durable, DurableExecution, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
@@ -9,7 +16,7 @@ import {
   type InMemoryLedgerStore,
 } from 'nestjs-durable-kafka/testing';
 import type { Clock } from '../../lib/runtime/clock.js';
-import type { HandlerName, Plan } from './plan.js';
+import { modeOf, orderingOf, type HandlerName, type Plan } from './plan.js';
 import type { SimulatedProcess } from './scheduler.js';
 
 export const GROUP = 'services-server';
@@ -30,34 +37,41 @@ export type HandlerWork = (
   durable: DurableExecution,
 ) => Promise<unknown>;
 
-@Controller()
-class ServiceController {
-  constructor(
-    private readonly durable: DurableExecution,
-    @Inject(HANDLERS) private readonly work: HandlerWork,
-  ) {}
+function controllerOf(plan: Plan): Type {
+  const durable = (name: HandlerName) => ({ name, mode: modeOf(plan, name) });
 
-  @Durable({ name: 'first' })
-  @EventPattern<string>('events')
-  async first(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<void> {
-    await this.work('first', content, context, this.durable);
-  }
+  @Controller()
+  class ServiceController {
+    constructor(
+      private readonly durable: DurableExecution,
+      @Inject(HANDLERS) private readonly work: HandlerWork,
+    ) {}
 
-  @Durable({ name: 'second' })
-  @EventPattern<string>('events')
-  async second(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<void> {
-    await this.work('second', content, context, this.durable);
-  }
+    @Durable(durable('first'))
+    @EventPattern<string>('events')
+    async first(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<void> {
+      await this.work('first', content, context, this.durable);
+    }
 
-  @Durable({ name: 'answer' })
-  @MessagePattern<string>('requests')
-  answer(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<unknown> {
-    return this.work('answer', content, context, this.durable);
+    @Durable(durable('second'))
+    @EventPattern<string>('events')
+    async second(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<void> {
+      await this.work('second', content, context, this.durable);
+    }
+
+    @Durable(durable('answer'))
+    @MessagePattern<string>('requests')
+    answer(@Payload() content: Content, @Ctx() context: KafkaContext): Promise<unknown> {
+      return this.work('answer', content, context, this.durable);
+    }
   }
+  return ServiceController;
 }
 
 export interface ServiceSettings {
   readonly plan: Plan;
+  /** Its number among the instances. */
+  readonly instance: number;
   readonly process: SimulatedProcess;
   readonly kafka: InMemoryKafka;
   readonly store: InMemoryLedgerStore;
@@ -82,7 +96,8 @@ export class Service {
   ) {}
 
   static async create(settings: ServiceSettings): Promise<Service> {
-    const { plan, process, kafka, store, skew, latency, storeLatency } = settings;
+    const { plan, instance, process, kafka, store, skew, latency, storeLatency } = settings;
+    const ordering = orderingOf(plan, instance);
     const clock = process.clock({ skew });
     const driver = kafka.process(process.clock({ skew, latency }));
     // The database has a clock of its own, which is right.
@@ -92,8 +107,8 @@ export class Service {
     const assembled = new Promise<void>((resolve) => (onAssembled = resolve));
 
     @Module({
-      imports: [DurableModule.forRoot({ ledger, clock })],
-      controllers: [ServiceController],
+      imports: [DurableModule.forRoot({ ledger, clock, lease: plan.lease })],
+      controllers: [controllerOf(plan)],
       providers: [{ provide: HANDLERS, useValue: settings.work(clock) }],
     })
     class App implements OnModuleInit {
@@ -112,9 +127,14 @@ export class Service {
         rebalanceTimeout: 8_000,
       },
       subscribe: { fromBeginning: true },
-      deadLetter: true,
+      deadLetter: plan.deadLetter,
+      ordering,
       concurrency: plan.concurrency,
-      groupCommit: { maxRecords: plan.groupSize, maxMillis: plan.groupMillis },
+      groupCommit: {
+        maxRecords: plan.groupSize,
+        maxMillis: plan.groupMillis,
+        concurrent: plan.concurrent && ordering === 'key',
+      },
       retry: { attempts: plan.attempts, initial: 10, max: 100 },
       run: { autoCommitInterval: plan.commitInterval },
       shutdownTimeout: 2_000,

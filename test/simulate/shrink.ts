@@ -58,15 +58,21 @@ const SIMPLIFICATIONS: readonly ((plan: Plan) => Plan | undefined)[] = [
     const faults = plan.faults.filter((fault) => !('instance' in fault) || fault.instance < instances);
     return instances > 0 ? { ...plan, instances, faults } : undefined;
   },
+  (plan) => (plan.mode === 'transaction' ? undefined : { ...plan, mode: 'transaction' }),
+  (plan) => (plan.ordering === 'partition' ? undefined : { ...plan, ordering: 'partition' }),
+  (plan) => (plan.concurrent ? { ...plan, concurrent: false } : undefined),
   (plan) => (plan.groupSize > 1 ? { ...plan, groupSize: 1 } : undefined),
 ];
+
+/** Ways in which a message can be made simpler. */
+const SIMPLER = 5;
 
 const simpler: Shortening = (plan, index) => {
   const simplification = SIMPLIFICATIONS[index];
   if (simplification) return simplification(plan);
   // Then message by message: fewer records, well-behaved, quick, silent.
   const place = index - SIMPLIFICATIONS.length;
-  const message = plan.messages[Math.floor(place / 4)];
+  const message = plan.messages[Math.floor(place / SIMPLER)];
   if (!message) return 'none';
   const good = { first: { kind: 'good' }, second: { kind: 'good' }, answer: { kind: 'good' } } as const;
   const isGood = Object.values(message.behaviour).every(({ kind }) => kind === 'good');
@@ -75,6 +81,7 @@ const simpler: Shortening = (plan, index) => {
     isGood ? undefined : { ...message, behaviour: good },
     message.work > 0 ? { ...message, work: 0 } : undefined,
     message.emits > 0 ? { ...message, emits: 0 } : undefined,
-  ][place % 4];
+    message.steps > 0 ? { ...message, steps: 0 } : undefined,
+  ][place % SIMPLER];
   return simple && { ...plan, messages: plan.messages.map((each) => (each === message ? simple : each)) };
 };

@@ -37,6 +37,7 @@ class World {
   private readonly kafka: InMemoryKafka;
   private readonly store = new InMemoryLedgerStore();
   private readonly observer: Observer;
+  private readonly handlers: Handlers;
   private readonly fleet: Fleet;
   private readonly faults: Faults;
   private readonly caller: Caller;
@@ -51,9 +52,9 @@ class World {
     for (const topic of TOPICS) kafka.createTopic(topic, plan.partitions);
     kafka.createTopic('requests.reply', 2);
     this.messages = new Map(plan.messages.map((message) => [message.n, message]));
-    const handlers = new Handlers((n) => this.messages.get(n)!, trace);
+    const handlers = (this.handlers = new Handlers(plan, (n) => this.messages.get(n)!, trace));
     const fleet = (this.fleet = new Fleet(plan, scheduler, kafka, this.store, handlers, clock, trace));
-    this.observer = new Observer(kafka, this.store, trace, (owner) => fleet.nameOf(owner));
+    this.observer = new Observer(plan, kafka, this.store, trace, (owner) => fleet.nameOf(owner));
     this.faults = new Faults(kafka, this.store, fleet, clock, trace);
     this.caller = new Caller(scheduler.process('caller'), kafka, (n, { kind, content }) =>
       trace.add('caller', `request with message ${n} ends as ${kind}: ${content}`),
@@ -83,7 +84,11 @@ class World {
     this.fleet.stopAll();
     await this.until('all services have stopped', () => this.fleet.trouble.length === 0);
     this.observer.look();
-    const evidence = this.observer.evidence(this.caller.settlements, this.stuck);
+    const evidence = this.observer.evidence({
+      settlements: this.caller.settlements,
+      repeatedSteps: this.handlers.repeatedSteps,
+      stuck: this.stuck,
+    });
     return {
       violations: violationsOf(evidence, this.messages),
       trace: this.trace.lines,
@@ -106,7 +111,7 @@ class World {
   }
 
   private produce(message: PlannedMessage, record: PlannedRecord): void {
-    const { n, topic, key } = message;
+    const { n, topic, key, recordKey } = message;
     const { partition, variant } = record;
     if (topic === 'requests') {
       this.trace.add('caller', `requests message ${n}`);
@@ -120,7 +125,7 @@ class World {
           ? { 'message-id': `m-${n}` }
           : {};
     const value = JSON.stringify({ n, variant });
-    const [metadata] = this.kafka.produce(topic, { value, headers, partition });
+    const [metadata] = this.kafka.produce(topic, { key: recordKey, value, headers, partition });
     const id = `${key}${variant ? `, variant ${variant}` : ''}`;
     this.trace.add('broker', `has message ${n} (${id}) at ${topic}[${partition}]@${metadata!.offset}`);
   }
@@ -132,7 +137,10 @@ class World {
       for (let partition = 0; partition < this.plan.partitions; partition++) {
         const record = { step: this.scheduler.steps, partition, variant: 0 };
         const key = topic === 'events' ? 'position' : 'header';
-        const tail = { n: n++, topic, key, records: [record], behaviour: GOOD, work: 0, emits: 1 } as const;
+        const tail: PlannedMessage = {
+          ...{ n: n++, topic, key, recordKey: null, records: [record] },
+          ...{ behaviour: GOOD, work: 0, emits: 1, steps: 0, emitsInStep: false },
+        };
         this.messages.set(tail.n, tail);
         this.produce(tail, record);
       }

@@ -100,10 +100,6 @@ export type Bug = keyof typeof PATCHES;
 
 export const BUGS = Object.keys(PATCHES) as readonly Bug[];
 
-export function isBug(name: string): name is Bug {
-  return Object.hasOwn(PATCHES, name);
-}
-
 /** A package like this one, with a bug in it. */
 export interface BrokenBuild {
   /**

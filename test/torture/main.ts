@@ -5,15 +5,19 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import { OptionError } from '../../sample/command-line.js';
 import { Progress } from '../../sample/bank/progress.js';
 import type * as GuardModule from '../../sample/servers/guard.js';
 import type * as ServersModule from '../../sample/servers/index.js';
 import type { Servers } from '../../sample/servers/index.js';
 import { describeFaults, faultNamed } from './faults/catalogue.js';
 import { libraryIndex } from './ground/ground.js';
-import { help, OptionError, type Options, parseOptions } from './options.js';
+import { help, type Options, parseOptions } from './options.js';
 import { details, jsonLine, table } from './report.js';
 import { type Result, run } from './run.js';
+
+/** Nodes that go on without one of them. */
+const CLUSTER = 3;
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 
@@ -58,7 +62,12 @@ async function torture(options: Options): Promise<number> {
       `seed ${options.seed}: ${options.messages} messages in ${options.duration} s, ${options.faults.length} faults; data in ${folder}`,
     );
     takeGivenServers(options);
-    servers = await startServers({ log: event, dataDir: join(folder, 'servers'), keep: true });
+    servers = await startServers({
+      kafkaNodes: options.cluster ? CLUSTER : 1,
+      log: event,
+      dataDir: join(folder, 'servers'),
+      keep: true,
+    });
     await keepCommitTimes(servers);
     result = await Promise.race([
       interrupted.happened,

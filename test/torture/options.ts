@@ -1,5 +1,5 @@
-import { parseArgs } from 'node:util';
-import { defaultFaults, faultNames } from './faults/catalogue.js';
+import { oneOf, OptionError, readArguments, shown, wholeNumber } from '../../sample/command-line.js';
+import { defaultFaults, faultNamed, faultNames } from './faults/catalogue.js';
 
 export type Mode = 'transaction' | 'claim';
 export type Ordering = 'partition' | 'key';
@@ -14,8 +14,12 @@ export interface Options {
   /** Seconds in which messages are produced and faults happen. */
   readonly duration: number;
   readonly faults: readonly string[];
+  /** Three brokers instead of one. */
+  readonly cluster: boolean;
   readonly mode: Mode;
   readonly ordering: Ordering;
+  /** `groupCommit.concurrent`: handlers of different keys of a group at once. */
+  readonly concurrent: boolean;
   /** Per cent of the messages whose handler fails, once or for good. */
   readonly failing: number;
   /** Seconds without any progress after which a run counts as stuck. */
@@ -28,9 +32,6 @@ export interface Options {
 export type Command =
   { readonly kind: 'run'; readonly options: Options } | { readonly kind: 'help' | 'list' };
 
-/** An argument that cannot be used; the message is one line for the user. */
-export class OptionError extends Error {}
-
 export const help = `Has several processes of a service on this transport work while things break, then checks what came of it.
 
   npm run torture -- [options]
@@ -40,8 +41,10 @@ export const help = `Has several processes of a service on this transport work w
   --instances N    processes of the service, 1 to 16 (default 3)
   --duration S     seconds of load and faults, 5 to 86400 (default 120); healing and checking come on top
   --faults A,B     which faults happen, by name or by its beginning (kill-at, pg); "none", or "all" (default)
+  --cluster        three Kafka nodes instead of one, and faults that kill one of them
   --mode M         transaction (default) or claim
   --ordering O     partition (default) or key
+  --concurrent     with --ordering key: handlers of different keys at once within a group
   --failing P      per cent of messages whose handler fails, 0 to 50 (default 5)
   --patience S     seconds without progress after which a run is stuck, 10 to 600 (default 60)
   --library DIR    the build under test (default: dist)
@@ -59,8 +62,10 @@ const options = {
   instances: { type: 'string', default: '3' },
   duration: { type: 'string', default: '120' },
   faults: { type: 'string', default: 'all' },
+  cluster: { type: 'boolean', default: false },
   mode: { type: 'string', default: 'transaction' },
   ordering: { type: 'string', default: 'partition' },
+  concurrent: { type: 'boolean', default: false },
   failing: { type: 'string', default: '5' },
   patience: { type: 'string', default: '60' },
   library: { type: 'string' },
@@ -74,53 +79,35 @@ const options = {
  * @throws OptionError for anything that is not an option, or out of its range
  */
 export function parseOptions(args: readonly string[], drawSeed: () => number): Command {
-  const values = read(args);
+  const values = readArguments(args, options);
   if (values.help) return { kind: 'help' };
   if (values.list) return { kind: 'list' };
+  const ordering = oneOf('--ordering', values.ordering, ['partition', 'key']);
+  const { cluster, concurrent } = values;
+  if (concurrent && ordering !== 'key') throw new OptionError('--concurrent needs --ordering key.');
   return {
     kind: 'run',
     options: {
-      seed: values.seed === undefined ? drawSeed() : integer('--seed', values.seed, 0, 0xffff_ffff),
-      messages: integer('--messages', values.messages, 100, 10_000_000),
-      instances: integer('--instances', values.instances, 1, 16),
-      duration: integer('--duration', values.duration, 5, 86_400),
-      faults: faults(values.faults),
+      seed: values.seed === undefined ? drawSeed() : wholeNumber('--seed', values.seed, 0, 0xffff_ffff),
+      messages: wholeNumber('--messages', values.messages, 100, 10_000_000),
+      instances: wholeNumber('--instances', values.instances, 1, 16),
+      duration: wholeNumber('--duration', values.duration, 5, 86_400),
+      faults: faults(values.faults, cluster),
+      cluster,
       mode: oneOf('--mode', values.mode, ['transaction', 'claim']),
-      ordering: oneOf('--ordering', values.ordering, ['partition', 'key']),
-      failing: integer('--failing', values.failing, 0, 50),
-      patience: integer('--patience', values.patience, 10, 600),
+      ordering,
+      concurrent,
+      failing: wholeNumber('--failing', values.failing, 0, 50),
+      patience: wholeNumber('--patience', values.patience, 10, 600),
       library: values.library,
       json: values.json,
     },
   };
 }
 
-function read(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options }).values;
-  } catch (error) {
-    const [sentence] = (error as Error).message.split(/\.\s|\n/);
-    throw new OptionError(`${sentence?.replace(/\.$/, '')}. See --help.`);
-  }
-}
-
-function integer(name: string, text: string, least: number, most: number): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= least && value <= most) return value;
-  throw new OptionError(`${name} must be a whole number from ${least} to ${most}, not "${shown(text)}".`);
-}
-
-function oneOf<Word extends string>(name: string, text: string, words: readonly Word[]): Word {
-  const word = words.find((each) => each === text);
-  if (word === undefined) {
-    throw new OptionError(`${name} must be ${words.join(' or ')}, not "${shown(text)}".`);
-  }
-  return word;
-}
-
-function faults(text: string): string[] {
+function faults(text: string, cluster: boolean): string[] {
   if (text === 'none') return [];
-  if (text === 'all') return defaultFaults();
+  if (text === 'all') return defaultFaults(cluster);
   const known = faultNames();
   const names = text.split(',').flatMap((part) => {
     const name = part.trim();
@@ -129,9 +116,11 @@ function faults(text: string): string[] {
     if (meant.length === 0) {
       throw new OptionError(`--faults: there is no fault "${shown(name)}". See --list.`);
     }
+    for (const each of meant) {
+      if (faultNamed(each).needsCluster && !cluster)
+        throw new OptionError(`--faults ${each} needs --cluster.`);
+    }
     return meant;
   });
   return [...new Set(names)];
 }
-
-const shown = (text: string): string => text.slice(0, 40);

@@ -66,6 +66,13 @@ const BATCH_RECORDS = 10_000;
 const REQUESTS_PER_NODE = 5;
 const NO_NODE = -1;
 const LEADER_WAIT = 30;
+/** How often a batch is tried again unless `retry` says it: for half a minute. A crash of its leader shows after 9 s by default. */
+const RETRIES = 12;
+const LONGEST_WAIT = 3_000;
+/** And while the producer closes: for less than 10 s. */
+const RETRIES_WHILE_CLOSING = 5;
+/** kafkajs' own, which goes with a number of retries that was set. */
+const LONGEST_CHOSEN_WAIT = 30_000;
 
 /** Refusals of a whole batch for the sake of a single record in it. */
 const DIVISIBLE = new Set([
@@ -97,6 +104,7 @@ export class BatchSender {
   private readonly requestsPerNode: number;
   private readonly identities: ProducerIdentitySource;
   private waking = false;
+  private closing = false;
 
   constructor(
     private readonly connections: Connections,
@@ -115,7 +123,13 @@ export class BatchSender {
     await this.identities.current();
   }
 
+  /** What can't be sent soon is to be given up. */
+  close(): void {
+    this.closing = true;
+  }
+
   clear(): void {
+    this.closing = false;
     this.queues.clear();
     this.ready.clear();
     this.identities.renew();
@@ -260,7 +274,7 @@ export class BatchSender {
     }
     batch.uncertain ||=
       error instanceof ProtocolError ? UNCERTAIN.has(type) : !(error instanceof KafkaTransportError);
-    const { retries = 5, initialRetryTime = 300, multiplier = 2, maxRetryTime = 30_000 } = this.options.retry;
+    const { retries = this.closing ? RETRIES_WHILE_CLOSING : RETRIES } = this.options.retry;
     const identityLost = this.identities.isIdempotent && IDENTITY_LOST.has(type);
     const passing = identityLost
       ? !batch.uncertain
@@ -270,7 +284,7 @@ export class BatchSender {
     if (!passing || batch.failures >= retries) return this.giveUp(batch, error);
     // A leader that has moved or is new is known in a moment; only what does not pass at once takes longer steps.
     const first = LEADER_UNKNOWN.has(type) && batch.failures === 0 ? LEADER_WAIT : Infinity;
-    const wait = Math.min(initialRetryTime * multiplier ** batch.failures, maxRetryTime, first);
+    const wait = Math.min(this.backoff(batch.failures), first);
     batch.failures++;
     try {
       if (identityLost) this.identities.renew();
@@ -281,6 +295,12 @@ export class BatchSender {
     } catch (again) {
       await this.failed(batch, again);
     }
+  }
+
+  private backoff(failures: number): number {
+    const { retries, initialRetryTime = 300, multiplier = 2, maxRetryTime } = this.options.retry;
+    const longest = maxRetryTime ?? (retries === undefined ? LONGEST_WAIT : LONGEST_CHOSEN_WAIT);
+    return Math.min(initialRetryTime * multiplier ** failures, longest);
   }
 
   private giveUp({ queue, entries, uncertain, failures }: Batch, error: unknown): void {

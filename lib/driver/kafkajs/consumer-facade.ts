@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events';
 import type { Consumer, InstrumentationEvent, Kafka, TopicPartitions } from 'kafkajs';
-import { WrongCallOrderError } from '../../errors/errors.js';
+import { UnsupportedError, WrongCallOrderError } from '../../errors/errors.js';
+import { readPosition, readPositions } from '../../messages/positions.js';
 import type { PartitionOffset, TopicPartition } from '../../messages/record.js';
 import type { Log } from '../../runtime/log.js';
 import type { Connections } from './connections.js';
 import { text } from './errors.js';
 import { DESCRIBE_GROUP, FIND_COORDINATOR } from './group-requests.js';
-import { byTopic, EARLIEST, LATEST, type CommittedPartition } from './offset-requests.js';
+import { byTopic, type CommittedPartition } from './offset-requests.js';
 
 /** What `KafkaContext.getConsumer()` returns: kafkajs' `Consumer`, whose life belongs to the transport. */
 export type ConsumerFacade = Consumer & {
@@ -59,21 +60,17 @@ export function createConsumerFacade(
     run: () => owned('run'),
     stop: () => target.stop(),
     disconnect: () => target.stop(),
-    commitOffsets: (offsets = []) =>
-      target.commit(
-        offsets.map(({ topic, partition, offset, metadata }) => ({
-          topic,
-          partition,
-          offset: BigInt(offset),
-          metadata,
-        })),
-      ),
-    seek({ topic, partition, offset }) {
-      const wanted = BigInt(offset);
-      if (wanted >= 0n) return target.seek({ topic, partition, offset: wanted });
-      if (wanted !== EARLIEST && wanted !== LATEST) throw new RangeError(`Offset ${offset} can't be sought`);
+    async commitOffsets(offsets = []) {
+      const positions = readPositions(offsets, 'commitOffsets()');
+      await target.commit(
+        positions.map((position, index) => ({ ...position, metadata: offsets[index]!.metadata })),
+      );
+    },
+    seek(position) {
+      const { topic, partition, offset } = readPosition(position, 'seek()', true);
+      if (offset >= 0n) return target.seek({ topic, partition, offset });
       target
-        .seekToEdge({ topic, partition }, wanted)
+        .seekToEdge({ topic, partition }, offset)
         .catch((error: unknown) =>
           log.error(`Seeking ${topic}[${partition}] to ${offset} failed: ${text(error)}`),
         );
@@ -90,7 +87,8 @@ export function createConsumerFacade(
       return connections.send(coordinator, 'control', DESCRIBE_GROUP, { groupId });
     },
     on(name: string, listener: (event: never) => void | Promise<void>) {
-      if (!names.has(name)) throw new RangeError(`There is no consumer event "${name}": see consumer.events`);
+      if (!names.has(name))
+        throw new UnsupportedError(`There is no consumer event "${String(name)}": see consumer.events`);
       const safely = (event: InstrumentationEvent<unknown>) => {
         Promise.resolve(event as never)
           .then(listener)

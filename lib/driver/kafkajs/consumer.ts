@@ -1,7 +1,7 @@
 import type { Kafka } from 'kafkajs';
 import { StaleMemberError, WrongCallOrderError } from '../../errors/errors.js';
 import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
-import { sleep, type Clock } from '../../runtime/clock.js';
+import type { Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
 import type {
   AssignedPartition,
@@ -14,15 +14,16 @@ import type {
 import type { ProtocolAssigner } from './assigner.js';
 import type { Connections } from './connections.js';
 import { createConsumerFacade, type ConsumerFacade } from './consumer-facade.js';
-import { isFatal, isStale, memberError, text } from './errors.js';
+import { memberError, text } from './errors.js';
 import { Fetcher, fetcherOptions } from './fetcher.js';
 import { GroupMember, type Generation } from './group-member.js';
-import { listOffsets, startOffsets, type StartOffset } from './start-offsets.js';
+import { reportTrouble } from './report-trouble.js';
+import { listOffsets } from './start-offsets.js';
+import { StartPositions } from './start-positions.js';
 import { TopicIncarnations } from './topic-incarnations.js';
 import { Topology } from './topology.js';
 import type { CommittedPartition } from './offset-requests.js';
 
-const ASSIGN_RETRY = 250;
 /** How long `start` waits for the positions of its first assignment. */
 const START_PATIENCE = 30_000;
 
@@ -39,6 +40,7 @@ export class KafkajsConsumer implements DriverConsumer {
   /** Assigned by the leader, but not (yet) known to exist. */
   private pending: readonly TopicPartition[] = [];
   private readonly incarnations: TopicIncarnations;
+  private readonly startPositions: StartPositions;
   private readonly partitionCounts = new Map<string, number>();
   private subscribed = '';
   private rebalanceId = 0;
@@ -61,6 +63,15 @@ export class KafkajsConsumer implements DriverConsumer {
       () => this.topologyChanged(),
     );
     this.incarnations = new TopicIncarnations(this.topology);
+    this.startPositions = new StartPositions(
+      options,
+      connections,
+      this.topology,
+      this.incarnations,
+      (offsets) => this.running().commit(offsets),
+      clock,
+      log,
+    );
     this.fetcher = new Fetcher(
       connections,
       this.topology,
@@ -69,7 +80,7 @@ export class KafkajsConsumer implements DriverConsumer {
         records: (partition, records) => this.listener?.onRecords(partition, records),
         outOfRange: (partition, wanted, resumeAt) =>
           this.listener?.onOffsetOutOfRange(partition, wanted, resumeAt),
-        trouble: (partition, problem) => this.trouble(partition, problem),
+        trouble: (...facts) => reportTrouble(...facts, log, this.listener),
         fetched: (nodeId, records, duration) =>
           this.native.emit('consumer.fetch', { nodeId, numberOfBatches: records > 0 ? 1 : 0, duration }),
         isCurrent: () => this.member?.isAlive ?? false,
@@ -244,7 +255,10 @@ export class KafkajsConsumer implements DriverConsumer {
     if (!generation.partitions.every((partition) => this.topology.has(partition))) {
       await this.topology.refresh().catch(() => undefined);
     }
-    const offsets = await this.findStartOffsets(generation.partitions, ended);
+    const over = new AbortController();
+    void ended.then(() => over.abort());
+    const patience = this.rebalanceId === 0 ? START_PATIENCE : Infinity;
+    const offsets = await this.startPositions.find(generation.partitions, over.signal, patience);
     if (!offsets) return;
     const found = new Set(offsets.map(partitionName));
     this.pending = generation.partitions.filter((partition) => !found.has(partitionName(partition)));
@@ -272,56 +286,6 @@ export class KafkajsConsumer implements DriverConsumer {
     if (this.assignment !== assignment) return;
     this.fetcher.start();
     this.listener?.onStatus('connected');
-  }
-
-  /** Of those that exist. Goes on trying until the generation is over; `undefined` then. */
-  private async findStartOffsets(
-    partitions: readonly TopicPartition[],
-    ended: Promise<unknown>,
-  ): Promise<StartOffset[] | undefined> {
-    const over = new AbortController();
-    void ended.then(() => over.abort());
-    const deadline = this.rebalanceId === 0 ? this.clock.monotonic() + START_PATIENCE : Infinity;
-    for (;;) {
-      try {
-        const offsets = await startOffsets(this.connections, this.topology, {
-          groupId: this.options.groupId,
-          partitions: partitions.filter((partition) => this.topology.has(partition)),
-          fromBeginning: (partition) => this.options.fromBeginning || !this.incarnations.isInitial(partition),
-          counts: (committed) => this.incarnations.counts(committed),
-          readCommitted: !this.options.readUncommitted,
-        });
-        // Made anew in between: these are the offsets of two topics. Or one that was gone is back.
-        if (offsets.some(({ topic, topicId }) => this.incarnations.isAnother(topic, topicId))) continue;
-        if (offsets.length < partitions.filter((partition) => this.topology.has(partition)).length) continue;
-        await this.replaceOutdated(offsets);
-        return offsets;
-      } catch (error) {
-        if (isFatal(error) || isStale(error) || this.clock.monotonic() > deadline) throw error;
-        this.log.debug(`Start offsets of "${this.options.groupId}": ${text(error)}`);
-        this.topology.refreshSoon();
-        await sleep(this.clock, ASSIGN_RETRY, over.signal);
-        if (over.signal.aborted) return undefined;
-      }
-    }
-  }
-
-  /** What is committed for a topic made anew counts in the old one; whoever reads it next must not start there. */
-  private async replaceOutdated(offsets: readonly StartOffset[]): Promise<void> {
-    const replaced = offsets.filter(({ outdated }) => outdated !== undefined);
-    await this.member?.commit(
-      replaced.map(({ topic, partition, offset, topicId }) => ({
-        ...{ topic, partition, offset, metadata: this.incarnations.mark(topicId) },
-      })),
-    );
-    for (const { topic, partition, offset, outdated = -1n } of replaced) {
-      if (outdated < 0n) continue;
-      this.log.warn(
-        `"${topic}" was deleted and made anew: group "${this.options.groupId}" reads ` +
-          `${partitionName({ topic, partition })} from its first record at ${offset}, not from ${outdated}, which was ` +
-          'committed before',
-      );
-    }
   }
 
   private async revoked(reason: RevocationReason): Promise<void> {
@@ -367,16 +331,6 @@ export class KafkajsConsumer implements DriverConsumer {
   private hasGrown(name: string): boolean {
     const topic = this.topology.topic(name);
     return topic !== undefined && topic.partitions.length !== this.partitionCounts.get(name);
-  }
-
-  private trouble(partition: AssignedPartition, problem: string | undefined): void {
-    if (problem === undefined) {
-      this.log.log(`${partitionName(partition)} is read again`);
-      this.listener?.onStatus('connected');
-    } else {
-      this.log.error(`${partitionName(partition)} can't be read and is tried again: ${problem}`);
-      this.listener?.onStatus('crashed', `${partitionName(partition)}: ${problem}`);
-    }
   }
 }
 

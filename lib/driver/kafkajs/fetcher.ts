@@ -11,8 +11,8 @@ import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { ProtocolError } from './protocol-error.js';
-import { EARLIEST, LATEST, LIST_OFFSETS } from './offset-requests.js';
 import { FetchedBatches } from './record-batch.js';
+import { nearestOffset } from './start-offsets.js';
 import type { Topology } from './topology.js';
 
 export interface FetcherOptions {
@@ -41,6 +41,8 @@ export interface FetcherHooks {
   /** A partition that can't be read now; it is tried again. Once per failure, and once with `undefined` when it reads on. */
   trouble(partition: AssignedPartition, problem: string | undefined): void;
   fetched(nodeId: number, records: number, duration: number): void;
+  /** All below `nextOffset` was handed over. */
+  passed?(partition: AssignedPartition, nextOffset: bigint): void;
   /** Whether what was fetched may still be handed over. */
   isCurrent(): boolean;
 }
@@ -315,6 +317,8 @@ export class Fetcher {
         count += records.length;
         if (records.length > 0) this.hooks.records(feed.partition, records);
         if (!isValid(feed)) return count;
+        this.hooks.passed?.(feed.partition, feed.position);
+        if (!isValid(feed)) return count;
       }
       if (rest.ended) feed.rest = undefined;
       else rest.detach();
@@ -332,7 +336,7 @@ export class Fetcher {
     const error = new ProtocolError(code, `a fetch from ${partitionName(feed.partition)}`);
     if (code !== OFFSET_OUT_OF_RANGE) return this.fail(feed, error.retryable ? undefined : error.message);
     try {
-      const resumeAt = await this.nearest(feed);
+      const resumeAt = await nearestOffset(this.connections, this.topology, feed.partition, feed.position);
       if (!isValid(feed) || !this.hooks.isCurrent()) return;
       const wanted = feed.position;
       feed.position = resumeAt;
@@ -340,22 +344,6 @@ export class Fetcher {
     } catch (cause) {
       if (isValid(feed)) this.fail(feed, text(cause));
     }
-  }
-
-  /** The first offset that exists if records were truncated away, the end if the position is past it. */
-  private async nearest({ partition, position }: Feed): Promise<bigint> {
-    const node = this.topology.leader(partition);
-    if (node === undefined) throw new ProtocolError(5, 'ListOffsets');
-    const edge = async (timestamp: bigint): Promise<bigint> => {
-      const input = { partitions: [partition], timestamp, readCommitted: false };
-      const [listed] = await this.connections.send(node, 'control', LIST_OFFSETS, input);
-      if (!listed || listed.errorCode !== 0) throw new ProtocolError(listed?.errorCode ?? -1, 'ListOffsets');
-      return listed.offset;
-    };
-    const low = await edge(EARLIEST);
-    if (position < low) return low;
-    const high = await edge(LATEST);
-    return position > high ? high : position;
   }
 
   private fail(feed: Feed, problem: string | undefined): void {

@@ -4,7 +4,7 @@
  */
 import { BrokerUnreachableError, StaleMemberError } from '../../errors/errors.js';
 import { partitionName, type TopicPartition } from '../../messages/record.js';
-import { sleep, type Clock, type Timer } from '../../runtime/clock.js';
+import { sleep, type Clock } from '../../runtime/clock.js';
 import { deferred, type Deferred } from '../../runtime/deferred.js';
 import type { Log } from '../../runtime/log.js';
 import type { ConsumerStatus, GroupMembership, RevocationReason } from '../driver.js';
@@ -13,6 +13,7 @@ import type { Connections } from './connections.js';
 import { Coordinator, hasMoved } from './coordinator.js';
 import { commitError, isFatal, isStale, memberError, text } from './errors.js';
 import { HEARTBEAT, JOIN_GROUP, SYNC_GROUP, type Joined } from './group-requests.js';
+import { Heartbeats } from './heartbeats.js';
 import { changeState, type MemberState } from './member-state.js';
 import { OFFSET_COMMIT, type CommittedPartition } from './offset-requests.js';
 import { ProtocolError, protocolType } from './protocol-error.js';
@@ -59,7 +60,6 @@ const FIRST_BACKOFF = 100;
 const LONGEST_BACKOFF = 2_000;
 /** How long the first join is tried before `start` rejects. */
 const START_PATIENCE = 30_000;
-const HEARTBEAT_RETRY = 500;
 
 export class GroupMember {
   private state: MemberState = 'unjoined';
@@ -70,11 +70,7 @@ export class GroupMember {
   private readonly coordinator: Coordinator;
   /** Rejects once the coordinator was told, in the middle of a join, that we leave. */
   private readonly gone = deferred<never>();
-  private heartbeatTimer: Timer | undefined;
-  /** The generation whose heartbeat is under way: one that hangs must not keep its successors from theirs. */
-  private beating: Generation | undefined;
-  private lastHeartbeat = 0;
-  private reachable = true;
+  private heartbeats: Heartbeats | undefined;
   private leaving = false;
   private readonly abort = new AbortController();
   private readonly started = deferred();
@@ -128,7 +124,7 @@ export class GroupMember {
   /** By our own clock: whether the broker can't have given us up yet. */
   get isAlive(): boolean {
     if (!this.isHolding) return false;
-    if (this.clock.monotonic() - this.lastHeartbeat <= this.options.sessionTimeout) return true;
+    if (!this.heartbeats?.isSessionOver) return true;
     this.end('lost');
     return false;
   }
@@ -253,7 +249,6 @@ export class GroupMember {
       );
     }
     this.memberId = joined.memberId;
-    this.lastHeartbeat = this.clock.monotonic();
     this.to('syncing');
     this.throwIfLeaving();
 
@@ -266,7 +261,6 @@ export class GroupMember {
     const sync = { groupId, generationId, memberId, assignments, timeout: rebalanceTimeout };
     const bytes = await this.unlessGone(this.coordinator.send(SYNC_GROUP, sync));
     this.throwIfLeaving();
-    this.lastHeartbeat = sentAt;
     const partitions = decodeAssignment(bytes).filter(({ topic }) => topics.includes(topic));
     const generation: Generation = {
       groupId,
@@ -281,6 +275,7 @@ export class GroupMember {
     };
     assigner.assigned(partitions);
     this.generation = generation;
+    this.heartbeats = this.heartbeatsOf(generation, sentAt);
     this.to('stable');
     return generation;
   }
@@ -297,14 +292,14 @@ export class GroupMember {
   private async hold(generation: Generation): Promise<void> {
     const ended = (this.ended = deferred<RevocationReason>());
     if (this.leaving) ended.resolve('revoked');
-    this.scheduleHeartbeat(this.options.heartbeatInterval);
+    this.heartbeats?.start();
     let reason: RevocationReason = 'revoked';
     try {
       // A listener that hangs must not hold up a rebalance for longer than the group waits.
       const assigned = this.hooks.assigned(generation, ended.promise);
       await Promise.race([assigned, ended.promise]);
       await this.bounded(assigned);
-      this.reachable = true;
+      this.heartbeats?.assumeReachable();
       this.hasStarted = true;
       this.started.resolve();
       reason = await ended.promise;
@@ -313,7 +308,7 @@ export class GroupMember {
       if (!this.leaving) this.hooks.status('rebalancing', reason);
       await this.bounded(this.hooks.revoked(reason));
       this.ended = undefined;
-      this.clock.clearTimeout(this.heartbeatTimer);
+      this.heartbeats?.stop();
     }
   }
 
@@ -329,34 +324,16 @@ export class GroupMember {
     this.ended?.resolve(reason);
   }
 
-  private scheduleHeartbeat(wait: number): void {
-    const sessionLeft = this.lastHeartbeat + this.options.sessionTimeout - this.clock.monotonic();
-    this.clock.clearTimeout(this.heartbeatTimer);
-    this.heartbeatTimer = this.clock.setTimeout(
-      () => void this.tick(),
-      Math.max(1, Math.min(wait, sessionLeft + 1)),
-    );
-  }
-
-  private async tick(): Promise<void> {
-    const generation = this.generation;
-    if (!generation || !this.isAlive) return;
-    const { heartbeatInterval } = this.options;
-    this.scheduleHeartbeat(heartbeatInterval);
-    if (this.beating === generation) return;
-    this.beating = generation;
-    try {
-      await this.beat(generation);
-      if (!this.reachable) this.hooks.status('connected');
-      this.reachable = true;
-    } catch (error) {
-      if (isStale(error) || generation !== this.generation) return;
-      if (this.reachable && !this.leaving) this.hooks.status('disconnected', text(error));
-      this.reachable = false;
-      if (this.isHolding) this.scheduleHeartbeat(Math.min(HEARTBEAT_RETRY, heartbeatInterval));
-    } finally {
-      if (this.beating === generation) this.beating = undefined;
-    }
+  private heartbeatsOf(generation: Generation, joinedAt: number): Heartbeats {
+    const hooks = {
+      beat: () => this.beat(generation),
+      expired: () => this.end('lost'),
+      reachable: (isReachable: boolean, problem?: string) => {
+        if (isReachable) this.hooks.status('connected');
+        else if (!this.leaving) this.hooks.status('disconnected', problem);
+      },
+    };
+    return new Heartbeats(this.options, joinedAt, hooks, this.clock);
   }
 
   private async beat(generation: Generation): Promise<void> {
@@ -368,7 +345,7 @@ export class GroupMember {
       if (protocolType(error) !== 'REBALANCE_IN_PROGRESS') throw error;
       if (generation === this.generation) this.end('revoked');
     }
-    if (generation === this.generation) this.lastHeartbeat = Math.max(this.lastHeartbeat, sentAt);
+    if (generation === this.generation) this.heartbeats?.taken(sentAt);
     this.hooks.heartbeat(generation);
   }
 

@@ -147,6 +147,7 @@ export class KafkajsProducer implements DriverProducer {
     }
     if (this.state === 'open') {
       this.state = 'closing';
+      this.sender.close();
       if (this.unsettled > 0) await new Promise<void>((resolve) => (this.drained = resolve));
       this.state = 'idle';
     }

@@ -2,11 +2,12 @@ import { ConnectionClosedError } from '../../errors/errors.js';
 import { partitionName, type TopicPartition } from '../../messages/record.js';
 import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
-import type { AssignedPartition, DriverReader, DriverReaderOptions, ReaderListener } from '../driver.js';
+import type { DriverReader, DriverReaderOptions, ReaderListener } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, memberError, text } from './errors.js';
 import { Fetcher, fetcherOptions } from './fetcher.js';
 import { LATEST } from './offset-requests.js';
+import { reportTrouble } from './report-trouble.js';
 import { listOffsets } from './start-offsets.js';
 import { Topology } from './topology.js';
 import { NO_TOPIC_ID } from './wire.js';
@@ -44,8 +45,9 @@ export class KafkajsReader implements DriverReader {
       {
         records: (partition, records) => this.listener?.onRecords(partition, records),
         outOfRange: (...facts) => this.listener?.onOffsetOutOfRange(...facts),
-        trouble: (partition, problem) => this.trouble(partition, problem),
+        trouble: (...facts) => reportTrouble(...facts, log, this.listener),
         fetched: () => undefined,
+        passed: (partition, nextOffset) => this.listener?.onPassed?.(partition, nextOffset),
         isCurrent: () => !this.stopping.signal.aborted,
       },
       clock,
@@ -67,13 +69,13 @@ export class KafkajsReader implements DriverReader {
     return (this.stopped ??= this.tearDown());
   }
 
-  read(partition: TopicPartition): Promise<void> {
+  read(partition: TopicPartition, from?: bigint): Promise<void> {
     const name = partitionName(partition);
     let wanted = this.wanted.get(name);
     if (!wanted) {
       wanted = { partition, topicId: undefined, started: Promise.resolve() };
       this.wanted.set(name, wanted);
-      wanted.started = this.begin(wanted);
+      wanted.started = this.begin(wanted, from);
     }
     return wanted.started;
   }
@@ -83,19 +85,13 @@ export class KafkajsReader implements DriverReader {
     this.fetcher.drop(partition);
   }
 
-  private async begin(wanted: Wanted): Promise<void> {
+  private async begin(wanted: Wanted, from: bigint | undefined): Promise<void> {
     const { partition } = wanted;
     const { signal } = this.stopping;
     while (this.isWanted(wanted)) {
       try {
-        const [end] = await listOffsets(
-          this.connections,
-          this.topology,
-          [partition],
-          LATEST,
-          !this.options.readUncommitted,
-        );
-        if (this.isWanted(wanted)) this.follow(wanted, end!.offset);
+        const start = from ?? (await this.endOf(partition));
+        if (this.isWanted(wanted)) this.follow(wanted, start);
         return;
       } catch (error) {
         if (isFatal(error) && !signal.aborted) {
@@ -110,6 +106,12 @@ export class KafkajsReader implements DriverReader {
     if (signal.aborted) {
       throw new ConnectionClosedError(`Reading ${partitionName(partition)} was ended before it began`);
     }
+  }
+
+  private async endOf(partition: TopicPartition): Promise<bigint> {
+    const committedOnly = !this.options.readUncommitted;
+    const [end] = await listOffsets(this.connections, this.topology, [partition], LATEST, committedOnly);
+    return end!.offset;
   }
 
   private isWanted(wanted: Wanted): boolean {
@@ -140,15 +142,5 @@ export class KafkajsReader implements DriverReader {
     this.topology.stop();
     this.fetcher.clear();
     await this.connections.disconnect();
-  }
-
-  private trouble(partition: AssignedPartition, problem: string | undefined): void {
-    if (problem === undefined) {
-      this.log.log(`${partitionName(partition)} is read again`);
-      this.listener?.onStatus('connected');
-    } else {
-      this.log.error(`${partitionName(partition)} can't be read and is tried again: ${problem}`);
-      this.listener?.onStatus('crashed', `${partitionName(partition)}: ${problem}`);
-    }
   }
 }

@@ -94,3 +94,18 @@ export async function listOffsets(
     return position;
   });
 }
+
+/** The first offset that exists if records were truncated away, the end if `position` is past it. */
+export async function nearestOffset(
+  connections: Connections,
+  leaders: Pick<Topology, 'leader'>,
+  partition: TopicPartition,
+  position: bigint,
+): Promise<bigint> {
+  const edge = async (timestamp: bigint): Promise<bigint> =>
+    (await listOffsets(connections, leaders, [partition], timestamp, false))[0]!.offset;
+  const low = await edge(EARLIEST);
+  if (position < low) return low;
+  const high = await edge(LATEST);
+  return position > high ? high : position;
+}

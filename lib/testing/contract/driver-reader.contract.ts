@@ -11,7 +11,11 @@ class Reading {
   readonly values: string[] = [];
   private constructor(readonly reader: DriverReader) {}
 
-  static async start(kit: DriverKit, options: DriverReaderOptions): Promise<Reading> {
+  static async start(
+    kit: DriverKit,
+    options: DriverReaderOptions,
+    onPassed: (nextOffset: bigint) => void = () => undefined,
+  ): Promise<Reading> {
     const reading = new Reading(kit.reader(options));
     await reading.reader.start({
       onRecords: (_partition, records) => {
@@ -19,6 +23,7 @@ class Reading {
       },
       onStatus: () => undefined,
       onOffsetOutOfRange: () => undefined,
+      onPassed: (_partition, nextOffset) => onPassed(nextOffset),
     });
     return reading;
   }
@@ -57,6 +62,22 @@ export function readerContract(test: DeclareTest<DriverKit>): void {
     await kit.produce(topic, ['again'], 0);
     await eventually('another', () => values.length === 2);
     assert.deepEqual(values, ['read', 'again']);
+  });
+
+  test('a reader begins where it is told to, and tells how far it is', async (kit) => {
+    const topic = await kit.topic(1);
+    await kit.produce(topic, numbered('r', 6));
+    const passed: bigint[] = [];
+    const { reader, values } = await Reading.start(kit, { topics: [topic], ...quick }, (next) =>
+      passed.push(next),
+    );
+    await reader.read(at(topic), 2n);
+    await eventually('the rest of the records', () => passed.at(-1) === 6n);
+    assert.deepEqual(values, numbered('r', 6).slice(2));
+    reader.drop(at(topic));
+    await reader.read(at(topic), 5n);
+    await eventually('the last record again', () => values.length === 5);
+    assert.equal(values.at(-1), 'r-5');
   });
 
   test('a reader shares its partition with members of groups, and no rebalance interrupts it', async (kit) => {

@@ -205,6 +205,33 @@ export function describeCare({ describe, it }: ContractRunner, world: CurrentWor
       assert.deepEqual(await ledger.reader.find([dead.key], {}), []);
     });
 
+    it('deletes a position as soon as the fence has passed it, and keeps its reply', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { scope, topicId } = fence.lane;
+      const at = (offset: number) => positionKey(topicId, 0, BigInt(offset)).encoded;
+      const [passed, redriven, ahead] = [claimOf(at(2), 2), claimOf(at(0), 3), claimOf(at(4), 4)];
+      const failed = claimOf(at(1), 1);
+      await ledger.conclude(conclusionOf(fence, failed, { state: 'failed' }));
+      const transaction = ledger.transaction();
+      await transaction.claim({ fence, advanceTo: null, executions: [passed, redriven, ahead] });
+      await transaction.commit({ ...nothing, replies: [{ scope, key: passed.key, body: passed.key }] });
+      const left = async () =>
+        (await look(ledger, fence, [failed, passed, redriven, ahead])).map(
+          (verdict) => verdict !== 'claimed',
+        );
+
+      assert.equal(await pruneAll(ledger, { keys: LONG, messageIds: LONG }), 0);
+      await ledger.moveFence(fence, 4n);
+      assert.equal(await pruneAll(ledger, { keys: LONG, messageIds: LONG }), 1);
+      // One that ran under another record's position is asked for by whoever has that record again.
+      assert.deepEqual(await left(), [true, false, true, true]);
+      assert.equal((await ledger.findReplies(scope, [passed.key])).size, 1);
+      await pruneAll(ledger, { keys: LONG, messageIds: 1 });
+      assert.deepEqual(await left(), [false, false, false, true]);
+      assert.equal((await ledger.findReplies(scope, [passed.key])).size, 0);
+    });
+
     it('never deletes an execution that the fence does not cover', async () => {
       const ledger = await world().openLedger();
       const { fence } = await ledger.takeFence(newLane(), always);

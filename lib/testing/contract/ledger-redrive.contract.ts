@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import type { Fence, Ledger } from '../../execution/ledger.js';
-import type { DeadExecution } from '../../execution/ledger-redrive.js';
+import { randomUUID } from 'node:crypto';
+import type { Fence, Lane, Ledger } from '../../execution/ledger.js';
+import type { DeadExecution, FoundLetter } from '../../execution/ledger-redrive.js';
 import {
   always,
   claimOf,
@@ -113,6 +114,90 @@ export function describeRedrive({ describe, it }: ContractRunner, current: Curre
       await ledger.conclude(conclusionOf(fence, claimOf('skipped', 0), { state: 'skipped' }));
       await ledger.conclude(conclusionOf(fence, claimOf('failed', 1), { state: 'failed' }));
       assert.equal((await ledger.redrives.redrive({ group }, 10, undefined, back)).redriven.length, 0);
+    });
+  });
+
+  const found = ({ scope, topic, partition }: Lane, offset: number, key?: string): FoundLetter => ({
+    scope,
+    key: key === undefined ? undefined : Buffer.from(key),
+    topic,
+    partition,
+    offset: BigInt(offset),
+    timestamp: letter.timestamp,
+    record: outboxOf({ topic, key: letter.key, value: letter.value }),
+  });
+
+  describe('dead letters of a topic', () => {
+    it('take the execution that they are about back, whatever its key, once', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { lane } = fence;
+      await die(ledger, fence, 'gone', 3);
+      const one = found(lane, 3);
+      assert.deepEqual(await ledger.redrives.redriveLetters([one], true), ['redriven']);
+      assert.equal((await ledger.redrives.count(lane.scope)).length, 1);
+      // A letter that was produced twice.
+      const twice = [one, found(lane, 3)];
+      assert.deepEqual(await ledger.redrives.redriveLetters(twice, false), ['redriven', 'done']);
+      assert.deepEqual(await ledger.redrives.count(lane.scope), []);
+      const { oldest, records } = await ledger.reader.outboxLag();
+      assert.deepEqual([oldest?.id, records], [one.record.id, 1]);
+      assert.deepEqual(await look(ledger, fence, [claimOf('gone', 9)]), ['claimed']);
+      assert.deepEqual(await ledger.redrives.redriveLetters([found(lane, 3)], false), ['done']);
+    });
+
+    it('are done with if the ledger redrove their executions', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await die(ledger, fence, 'gone', 3);
+      await ledger.redrives.redrive(fence.lane.scope, 10, undefined, back);
+      assert.deepEqual(await ledger.redrives.redriveLetters([found(fence.lane, 3, 'gone')], false), ['done']);
+    });
+
+    it('are redriven once where the ledger knows nothing of them, also by two at a time', async () => {
+      const ledger = await current().openLedger();
+      const other = await current().openLedger();
+      const lane = newLane();
+      const letters = () => [found(lane, 0), found(lane, 1), found(lane, 0)];
+      assert.deepEqual(await ledger.redrives.redriveLetters(letters(), true), [
+        'redriven',
+        'redriven',
+        'done',
+      ]);
+      const [one, two] = await Promise.all([
+        ledger.redrives.redriveLetters(letters(), false),
+        other.redrives.redriveLetters(letters(), false),
+      ]);
+      const redriven = [...one, ...two].filter((verdict) => verdict === 'redriven');
+      assert.equal(redriven.length, 2);
+      assert.equal((await ledger.reader.outboxLag()).records, 2);
+      // A topic of that name that was made anew: another record.
+      const later = { ...found(lane, 0), timestamp: 6 };
+      assert.deepEqual(await ledger.redrives.redriveLetters([later], false), ['redriven']);
+    });
+
+    it('are done with if their message has been dealt with since, and early while it is in work', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { lane } = fence;
+      await ledger.conclude(conclusionOf(fence, claimOf('skipped', 4), { state: 'skipped' }));
+      await die(ledger, fence, 'again', 5);
+      await ledger.claims.claim({ fence, token: randomUUID() }, [claimOf('busy', 6)], 60_000);
+      const letters = [found(lane, 1, 'skipped'), found(lane, 2, 'again'), found(lane, 3, 'busy')];
+      assert.deepEqual(await ledger.redrives.redriveLetters(letters, false), ['done', 'done', 'early']);
+      assert.equal((await ledger.redrives.count(lane.scope))[0]!.records, 1);
+    });
+
+    it('are early while their position may still come back', async () => {
+      const ledger = await current().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await ledger.conclude({
+        ...conclusionOf(fence, claimOf('a', 3), { state: 'dead', deadLetter: letter }),
+        isShared: true,
+      });
+      assert.deepEqual(await ledger.redrives.redriveLetters([found(fence.lane, 3)], false), ['early']);
+      await ledger.moveFence(fence, 4n);
+      assert.deepEqual(await ledger.redrives.redriveLetters([found(fence.lane, 3)], false), ['redriven']);
     });
   });
 }

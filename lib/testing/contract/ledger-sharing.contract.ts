@@ -82,6 +82,21 @@ export function describeSharing({ describe, it }: ContractRunner, world: Current
       ]);
     });
 
+    it('are shared by a transaction that began in them without a claim', async () => {
+      const [ledger, other] = [await world().openLedger(), await world().openLedger()];
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const [within, without] = [ledger.transaction(), ledger.transaction()];
+      await within.begin(fence.lane);
+      await without.begin();
+      const taken = other.takeFence(fence.lane, always);
+      assert.equal(await isPending(taken), true);
+      await world().write(within.client, 'a');
+      await within.commit(nothing);
+      await taken;
+      await without.commit(nothing);
+      assert.deepEqual(await world().written(), ['a']);
+    });
+
     it('let nothing in behind whoever waits for the fence, and nothing of a superseded owner', async () => {
       const [ledger, other] = [await world().openLedger(), await world().openLedger()];
       const { fence } = await ledger.takeFence(newLane(), always);

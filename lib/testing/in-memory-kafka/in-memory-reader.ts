@@ -13,6 +13,8 @@ import { PartitionReader } from './partition-reader.js';
 
 const RETRY_MS = 100;
 
+type Start = 'beginning' | 'end' | bigint;
+
 interface Wanted {
   readonly partition: TopicPartition;
   reader: PartitionReader | undefined;
@@ -49,13 +51,13 @@ export class InMemoryReader implements DriverReader {
     return Promise.resolve();
   }
 
-  read(partition: TopicPartition): Promise<void> {
+  read(partition: TopicPartition, from?: bigint): Promise<void> {
     const name = partitionName(partition);
     let wanted = this.#wanted.get(name);
     if (!wanted) {
       wanted = { partition, reader: undefined, started: Promise.resolve() };
       this.#wanted.set(name, wanted);
-      wanted.started = this.#begin(wanted, 'end');
+      wanted.started = this.#begin(wanted, from ?? 'end');
     }
     return wanted.started;
   }
@@ -72,7 +74,7 @@ export class InMemoryReader implements DriverReader {
     void this.stop();
   }
 
-  async #begin(wanted: Wanted, from: 'beginning' | 'end'): Promise<void> {
+  async #begin(wanted: Wanted, from: Start): Promise<void> {
     const { signal } = this.#stopping;
     while (this.#isWanted(wanted)) {
       const position = await this.#connection
@@ -93,11 +95,11 @@ export class InMemoryReader implements DriverReader {
     return !this.#stopping.signal.aborted && this.#wanted.get(partitionName(wanted.partition)) === wanted;
   }
 
-  #position({ topic, partition }: TopicPartition, from: 'beginning' | 'end'): AssignedPartition | undefined {
+  #position({ topic, partition }: TopicPartition, from: Start): AssignedPartition | undefined {
     const found = this.cluster.topics.get(topic);
     const log = found?.partitions[partition];
     if (!found || !log) return undefined;
-    const startOffset = from === 'end' ? log.high : log.low;
+    const startOffset = from === 'end' ? log.high : from === 'beginning' ? log.low : from;
     return { topic, partition, topicId: found.topicId, rebalanceId: 0, startOffset };
   }
 
@@ -109,6 +111,7 @@ export class InMemoryReader implements DriverReader {
     wanted.reader = new PartitionReader([position], this.#connection, this.cluster.topics, options, {
       onRecords: (partition, records) => this.#listener?.onRecords(partition, records),
       onOffsetOutOfRange: (...facts) => this.#listener?.onOffsetOutOfRange(...facts),
+      onPassed: (...facts) => this.#listener?.onPassed?.(...facts),
       onUnknownTopic: () => {
         wanted.reader?.halt();
         begin();

@@ -1,4 +1,5 @@
 import type { ConsumerStatus } from '../../driver/driver.js';
+import { readPosition, readPositions } from '../../messages/positions.js';
 import type { PartitionOffset, TopicPartition } from '../../messages/record.js';
 import type { Clock } from '../../runtime/clock.js';
 
@@ -67,7 +68,7 @@ export class NativeConsumer {
   ) {}
 
   async commitOffsets(offsets: readonly NativeOffset[]): Promise<void> {
-    await this.commands.commit(offsets.map(parse));
+    await this.commands.commit(readPositions(offsets, 'commitOffsets()'));
   }
 
   pause(topics: readonly NativeTopicPartitions[]): void {
@@ -84,7 +85,7 @@ export class NativeConsumer {
   }
 
   seek(position: NativeOffset): void {
-    this.commands.seek(parse(position));
+    this.commands.seek(readPosition(position, 'seek()'));
   }
 
   /** Calls back on each event until the returned function is called. */
@@ -114,10 +115,6 @@ export class NativeConsumer {
       return (this.assignment()?.partitions ?? []).filter((each) => each.topic === topic);
     });
   }
-}
-
-function parse({ topic, partition, offset }: NativeOffset): PartitionOffset {
-  return { topic, partition, offset: BigInt(offset) };
 }
 
 /** Partition numbers by topic, as kafkajs tells them of a join. */

@@ -21,6 +21,7 @@ interface Question {
 }
 
 export interface ReaderEvents extends Pick<ConsumerListener, 'onRecords' | 'onOffsetOutOfRange'> {
+  onPassed?(partition: AssignedPartition, nextOffset: bigint): void;
   onUnknownTopic(): void;
   onError(error: unknown): void;
 }
@@ -157,6 +158,7 @@ export class PartitionReader {
     if (!last) return;
     position.offset = last.offset + 1n;
     this.events.onRecords(position.assigned, records);
+    if (!this.#halted) this.events.onPassed?.(position.assigned, position.offset);
   }
 
   /** What is below the first record was removed; what is past the end starts as a partition without an offset does. */

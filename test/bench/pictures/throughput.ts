@@ -13,6 +13,8 @@ const TOP = 80;
 const captions: Readonly<Record<Variant, { name: string; promise: string }>> = {
   ours: { name: 'this library', promise: 'exactly once' },
   oursKey: { name: 'this library, ordered by key', promise: 'exactly once' },
+  oursClaim: { name: 'this library, claim mode', promise: 'once, calls outside at least once' },
+  oursStep: { name: 'this library, claim mode with steps', promise: 'once, calls outside at least once' },
   nest: { name: 'built-in transport', promise: 'at least once' },
   nestBest: { name: 'built-in transport, 12 at once', promise: 'at least once' },
   inbox: { name: 'built-in + inbox by hand', promise: 'exactly once' },

@@ -18,18 +18,33 @@ import { Meter } from './meter.js';
 import { serve } from './serve.js';
 import { readSettings } from './settings.js';
 
-/** `transport`: options of `kafkaServer`; `failEvery`: that many records have one that fails; `suppressed`: count those. */
+/**
+ * `transport`: options of `kafkaServer`; `claim`: claim mode, in which the insert is a call outside, or such a call in a step;
+ * `failEvery`: that many records have one that fails; `suppressed`: count those; `count`: count what is not the handlers' own;
+ * `groupMillis`: how long a group may take.
+ */
 interface Options {
   readonly transport?: KafkaTransportOptions;
+  readonly claim?: 'plain' | 'step';
+  readonly count?: 'ours';
+  readonly groupMillis?: number;
   readonly failEvery?: number;
   readonly suppressed?: boolean;
 }
 
 const settings = readSettings();
-const { transport, failEvery = 0, suppressed = false } = settings.options as Options;
+const {
+  transport = {},
+  claim,
+  count,
+  groupMillis,
+  failEvery = 0,
+  suppressed = false,
+} = settings.options as Options;
 const durable = settings.work !== 'empty' && settings.work !== 'echo';
 const meter = new Meter(settings);
-meter.countStatements(pg.Client);
+if (count === 'ours') meter.countOurs(pg.Client);
+else meter.countStatements(pg.Client);
 const effect = effectOf(settings.schema, settings.instance);
 
 @Injectable()
@@ -43,15 +58,35 @@ class TransactionEffects extends Effects {
   }
 }
 
+@Injectable()
+class OutsideEffects extends Effects {
+  private readonly outside = new pg.Pool({ connectionString: settings.databaseUrl, max: 10, pipeline: true });
+
+  constructor(private readonly durable: DurableExecution) {
+    super();
+  }
+
+  async insert(order: Order, context: KafkaContext): Promise<void> {
+    const call = async () => void (await this.outside.query(effect(order, context.getPartition())));
+    await (claim === 'step' ? this.durable.step('insert', call) : call());
+  }
+}
+
 const failure = (order: Order) =>
   failEvery > 0 && order.id % failEvery === 0 ? new KafkaTerminalException('as told') : undefined;
 
 @Module({
   imports: durable
-    ? [DurableModule.forRoot({ connection: settings.databaseUrl, schema: settings.ownSchema })]
+    ? [
+        DurableModule.forRoot({
+          connection: settings.databaseUrl,
+          schema: settings.ownSchema,
+          mode: claim ? 'claim' : 'transaction',
+        }),
+      ]
     : [],
   controllers: [controllerFor(settings, meter, failure)],
-  providers: durable ? [{ provide: Effects, useClass: TransactionEffects }] : [],
+  providers: durable ? [{ provide: Effects, useClass: claim ? OutsideEffects : TransactionEffects }] : [],
 })
 class ServiceModule {}
 
@@ -62,6 +97,9 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(ServiceMod
     subscribe: { fromBeginning: true },
     postfixId: '',
     ...transport,
+    ...(groupMillis !== undefined && {
+      groupCommit: { ...transport.groupCommit, maxMillis: groupMillis },
+    }),
   }),
   logger: ['error', 'fatal'],
 });

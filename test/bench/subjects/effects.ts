@@ -13,11 +13,14 @@ export abstract class Effects {
   abstract insert(order: Order, context: KafkaContext): Promise<void>;
 }
 
+/** The statement's name. */
+export const EFFECT = 'effect';
+
 /** The row that a handler writes for an order: the same statement for all subjects, named so that it is prepared once. */
 export function effectOf(schema: string, instance: string) {
   const text = `insert into ${schema}.effect (id, customer, cents, instance, partition) values ($1, $2, $3, $4, $5)`;
   return ({ id, customer, cents }: Order, partition: number) => ({
-    name: 'effect',
+    name: EFFECT,
     text,
     values: [id, customer, cents, instance, partition],
   });

@@ -1,3 +1,4 @@
+import { EFFECT } from './effects.js';
 import type { MarkName, SubjectSettings } from './settings.js';
 import { tell } from './settings.js';
 
@@ -10,6 +11,7 @@ interface ClientClass {
 export class Meter {
   private count = 0;
   private statements = 0;
+  private trips = 0;
   private readonly warm: number;
   private readonly end: number;
 
@@ -44,9 +46,38 @@ export class Meter {
     };
   }
 
+  /**
+   * From now on counts what is not the handlers' own: statements, and round trips, which are the times that a connection
+   * with nothing under way is given something.
+   */
+  countOurs({ prototype }: ClientClass): void {
+    const { query } = prototype;
+    const underWay = new WeakMap<object, number>();
+    const begin = (client: object, name: unknown) => {
+      const before = underWay.get(client) ?? 0;
+      underWay.set(client, before + 1);
+      if (name === EFFECT) return;
+      this.statements++;
+      if (before === 0) this.trips++;
+    };
+    const end = (client: object) => underWay.set(client, underWay.get(client)! - 1);
+    prototype.query = function (this: object, ...args: never[]) {
+      const result = query.apply(this, args);
+      // What takes a callback is the pool's own.
+      if (result instanceof Promise) {
+        begin(this, (args[0] as { name?: unknown } | undefined)?.name);
+        result.then(
+          () => end(this),
+          () => end(this),
+        );
+      }
+      return result;
+    };
+  }
+
   private mark(mark: MarkName): void {
     const { user, system } = process.cpuUsage();
     const { rss } = process.memoryUsage();
-    tell({ mark, at: Date.now(), cpu: user + system, rss, statements: this.statements });
+    tell({ mark, at: Date.now(), cpu: user + system, rss, statements: this.statements, trips: this.trips });
   }
 }

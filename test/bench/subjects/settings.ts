@@ -39,6 +39,8 @@ export interface Mark {
   readonly rss: number;
   /** SQL statements that it has sent so far. */
   readonly statements: number;
+  /** Round trips that it has waited for so far, where they are counted. */
+  readonly trips: number;
 }
 
 /** What a subject tells the benchmark. */

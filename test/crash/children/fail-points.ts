@@ -56,6 +56,27 @@ export class FailPoints {
           return lost;
         },
       }),
+      conclude: async (conclusion) => {
+        const { topic } = conclusion.fence.lane;
+        await this.reach('before-ending', topic);
+        const known = await ledger.conclude(conclusion);
+        await this.reach('after-ending', topic);
+        return known;
+      },
+      failures: overriding(ledger.failures, {
+        note: async (lane, note) => {
+          await ledger.failures.note(lane, note);
+          await this.reach('after-failure', lane.lane.topic);
+        },
+      }),
+      redrives: overriding(ledger.redrives, {
+        redriveLetters: async (letters, dryRun) => {
+          await this.reach('before-redrive', this.topics.events);
+          const verdicts = await ledger.redrives.redriveLetters(letters, dryRun);
+          await this.reach('after-redrive', this.topics.events);
+          return verdicts;
+        },
+      }),
       // Only events emit: what is noted is theirs.
       markDispatched: (ids) => {
         void this.reach('after-ack', this.topics.events);
@@ -117,6 +138,8 @@ export class FailPoints {
     return overriding(producer, {
       send: async (record) => {
         const metadata = await producer.send(record);
+        if (record.topic === `${this.topics.events}.dlt`)
+          await this.reach('after-letter', this.topics.events);
         if (record.topic === `${this.topics.requests}.reply`)
           await this.reach('after-ack', this.topics.requests);
         return metadata;

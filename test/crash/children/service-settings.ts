@@ -21,6 +21,10 @@ export interface ServiceSettings {
   readonly mode?: 'transaction' | 'claim' | undefined;
   /** Partitions worked on at once. Default 4. */
   readonly concurrency?: number | undefined;
+  /** Default `partition`. Under `key`, the keys of a group run at once. */
+  readonly ordering?: 'partition' | 'key' | undefined;
+  /** What fails elsewhere does not fail here. */
+  readonly healed?: boolean | undefined;
   /** Of claims, ms. */
   readonly lease?: number | undefined;
 }
@@ -32,9 +36,21 @@ export interface ServiceTopics {
   readonly out: string;
 }
 
-/** A crash window of `architecture.md`, by what happens next to it. */
-export type Place =
-  'before-claim' | 'after-claim' | 'in-handler' | 'after-commit' | 'after-ack' | 'before-offset-commit';
+/** A crash window of `architecture.md`, by what happens next to it. `in-transaction`: of a step, in claim mode. */
+export type WorkWindow =
+  | 'before-claim'
+  | 'after-claim'
+  | 'in-transaction'
+  | 'in-handler'
+  | 'after-commit'
+  | 'after-ack'
+  | 'before-offset-commit';
+
+/** On the way of a record that fails for good, and on its way back. */
+export type FailureWindow =
+  'after-failure' | 'before-ending' | 'after-ending' | 'after-letter' | 'before-redrive' | 'after-redrive';
+
+export type Place = WorkWindow | FailureWindow;
 
 export interface FailPoint {
   readonly place: Place;
@@ -51,6 +67,8 @@ export interface Work {
   readonly id: string;
   /** Runs in the handler's transaction, after the effect. */
   readonly sql?: string | undefined;
+  /** Fails for good, unless the service is `healed`. */
+  readonly isPoison?: boolean | undefined;
   /** Instead of `handlerMillis`. */
   readonly millis?: number | undefined;
 }

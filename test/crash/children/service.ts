@@ -12,7 +12,7 @@ import {
   type MicroserviceOptions,
   Payload,
 } from '@nestjs/microservices';
-import { DurableExecution, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
+import { DurableExecution, DurableLedger, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
 import type { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
 import type { PostgresLedger } from '../../../lib/postgres/postgres-ledger.js';
 import type { systemClock } from '../../../lib/runtime/clock.js';
@@ -25,7 +25,7 @@ async function internal<Exports>(path: string): Promise<Exports> {
 }
 
 const settings = JSON.parse(process.env[SETTINGS_VARIABLE]!) as ServiceSettings;
-const { brokers, databaseUrl, topics, mode = 'transaction' } = settings;
+const { brokers, databaseUrl, topics, mode = 'transaction', ordering = 'partition' } = settings;
 const failPoints = new FailPoints(settings.failPoint, topics);
 const { KafkajsDriver: Driver } = await internal<{ KafkajsDriver: typeof KafkajsDriver }>(
   './driver/kafkajs/kafkajs-driver.js',
@@ -47,6 +47,7 @@ class EffectController {
   @EventPattern<string>(topics.events)
   async onEvent(@Payload() work: Work, @Ctx() context: KafkaContext): Promise<void> {
     const nonce = await this.effect(work, context);
+    if (work.isPoison && !settings.healed) throw new TypeError('poison');
     await this.durable.emit(topics.out, { key: work.id, value: { id: work.id, nonce } });
     await this.end(work, context);
   }
@@ -66,7 +67,11 @@ class EffectController {
         .query(`insert into ${settings.effectSchema}.call (id) values ($1)`, [id])
         .then(() => undefined),
     );
-    return this.durable.transaction('write', (client) => this.write(client, { id, sql }, context));
+    return this.durable.transaction('write', async (client) => {
+      const nonce = await this.write(client, { id, sql }, context);
+      await failPoints.reach('in-transaction', context.getTopic());
+      return nonce;
+    });
   }
 
   private async write(
@@ -135,11 +140,18 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(
     postfixId: '',
     subscribe: { fromBeginning: true },
     concurrency: settings.concurrency ?? 4,
-    groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50 },
+    ordering,
+    groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50, concurrent: ordering === 'key' },
     retry: { attempts: settings.attempts, initial: 50, max: 200 },
+    deadLetter: true,
     provision: false,
   }),
 );
 app.enableShutdownHooks(['SIGTERM']);
 await app.listen();
+process.on('message', (message) => {
+  if (message !== 'redrive') return;
+  const redriven = app.get(DurableLedger, { strict: false }).redrive({ from: `${topics.events}.dlt` });
+  void redriven.then(({ redriven, done }) => tell(`redriven ${redriven}, done ${done}`));
+});
 tell('ready');

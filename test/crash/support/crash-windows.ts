@@ -1,12 +1,15 @@
 import { expect } from '@jest/globals';
-import type { FailPoint, Place, ServiceSettings } from '../children/service-settings.js';
+import type { FailPoint, FailureWindow, Place, ServiceSettings } from '../children/service-settings.js';
 import { CommitCutter } from './commit-cutter.js';
 import type { CrashWorld } from './crash-world.js';
 import { violations } from './invariants.js';
 import type { Setting } from './setting.js';
 
+/** Where a process is killed in either mode. */
+export type CrashWindow = Exclude<Place, FailureWindow | 'in-transaction'>;
+
 /** Crash window → the how manieth time the process is killed there: somewhere in mid-work. */
-export const windows: Record<Place, { title: string; events: number; requests: number }> = {
+export const windows: Record<CrashWindow, { title: string; events: number; requests: number }> = {
   'before-claim': { title: 'before the claim', events: 3, requests: 2 },
   'after-claim': { title: 'after the claim, before the handler', events: 3, requests: 2 },
   'in-handler': { title: 'inside the handler, after its write', events: 13, requests: 7 },
@@ -18,7 +21,7 @@ export const windows: Record<Place, { title: string; events: number; requests: n
 /** Kills a service among events and another one among requests, in one window, and sees that a third one goes on. */
 export async function killThere(
   world: CrashWorld,
-  place: Place,
+  place: CrashWindow,
   settings: Partial<ServiceSettings> = {},
 ): Promise<void> {
   const pointOn = (on: 'events' | 'requests'): FailPoint => ({

@@ -21,12 +21,16 @@ export interface WorldOptions {
   readonly serviceDatabaseUrl?: string;
   /** Of the topic of events. Default 2. */
   readonly partitions?: number;
+  /** What services are started with, and invariants judge by. Default `partition`. */
+  readonly ordering?: 'partition' | 'key';
   /** Creates schemas and topics, but no caller for requests. */
   readonly withoutCaller?: boolean;
 }
 
 export interface Event extends Work {
   readonly partition?: number;
+  /** Of the record. Default: `id`. */
+  readonly key?: string;
   /** Default: `id` for half of the events; the rest goes by position. `null` for none. */
   readonly idempotencyKey?: string | null;
 }
@@ -104,6 +108,10 @@ export class CrashWorld {
     }
   }
 
+  get ordering(): 'partition' | 'key' {
+    return this.options.ordering ?? 'partition';
+  }
+
   /** Starts a service; see `ServiceProcess.ready`. */
   start(instance: string, settings: Partial<ServiceSettings> = {}): ServiceProcess {
     const { brokers, databaseUrl, serviceDatabaseUrl = databaseUrl, guard } = this.options;
@@ -120,6 +128,7 @@ export class CrashWorld {
         maxRecords: 8,
         attempts: 10,
         handlerMillis: 0,
+        ordering: this.ordering,
         ...settings,
       },
       guard,
@@ -130,14 +139,14 @@ export class CrashWorld {
 
   publish(events: readonly Event[]): Promise<RecordMetadata[]> {
     return this.producer.sendAll(
-      events.map(({ partition, idempotencyKey, ...work }) => {
+      events.map(({ partition, key: recordKey, idempotencyKey, ...work }) => {
         const number = this.published++;
         // In blocks, so that partitions taken in turn get both kinds.
         const key = idempotencyKey === undefined && number % 8 < 4 ? work.id : idempotencyKey;
         return {
           topic: this.topics.events,
           partition,
-          key: Buffer.from(work.id),
+          key: Buffer.from(recordKey ?? work.id),
           value: Buffer.from(JSON.stringify(work)),
           headers: key ? [['idempotency-key', Buffer.from(key)] as const] : [],
         };
@@ -154,6 +163,19 @@ export class CrashWorld {
   async query<Row extends pg.QueryResultRow>(sql: string, values: unknown[] = []): Promise<Row[]> {
     const text = sql.replaceAll('{effects}', this.effectSchema).replaceAll('{ledger}', this.ledgerSchema);
     return (await this.pool.query<Row>(text, values)).rows;
+  }
+
+  /** Has nobody else get at a table until `during` has ended. */
+  async locking(table: string, during: () => Promise<void>): Promise<void> {
+    const client = await this.pool.connect();
+    try {
+      const name = table.replaceAll('{effects}', this.effectSchema).replaceAll('{ledger}', this.ledgerSchema);
+      await client.query(`begin; lock table ${name} in access exclusive mode`);
+      await during();
+    } finally {
+      // Its end is the transaction's.
+      client.release(true);
+    }
   }
 
   async count(where = 'true'): Promise<number> {

@@ -29,7 +29,7 @@ export async function violations(world: CrashWorld, when: 'mid-work' | 'settled'
   const facts = await gather(world);
   const found = [
     ...effectsOnce(facts),
-    ...order(facts),
+    ...order(facts, world.ordering),
     ...offsets(facts),
     ...replies(facts),
     ...outbox(facts),
@@ -73,11 +73,15 @@ function* effectsOnce({ byId, events, requests }: Facts) {
   }
 }
 
-/** I3: effects of a partition are in the order of its offsets. */
-function* order({ effects }: Facts) {
+/** I3: effects of a partition, or of a key in it, are in the order of its offsets. */
+function* order({ effects, events, requests }: Facts, ordering: CrashWorld['ordering']) {
+  const records = ordering === 'key' ? [...events, ...requests] : [];
+  const keys = new Map(records.map((record) => [placeOf(record), record.key]));
   const last = new Map<string, bigint>();
-  for (const { topic, partition, offset, id } of effects) {
-    const lane = `${topic}[${partition}]`;
+  for (const effect of effects) {
+    const { topic, partition, offset, id } = effect;
+    const key = keys.get(placeOf({ ...effect, offset: BigInt(offset) }));
+    const lane = `${topic}[${partition}]${key === undefined ? '' : ` key ${key}`}`;
     const before = last.get(lane) ?? -1n;
     if (BigInt(offset) <= before) yield `I3: ${id} at ${lane} offset ${offset} after offset ${before}`;
     last.set(lane, BigInt(offset));
@@ -160,6 +164,8 @@ async function ledgerState(world: CrashWorld): Promise<string[]> {
   return rows.map(({ state, n }) => `I2: ${n} × ${state} in the ledger`);
 }
 
+const placeOf = ({ topic, partition, offset }: Pick<ReadRecord, 'topic' | 'partition' | 'offset'>): string =>
+  `${topic}[${partition}]/${offset}`;
 const idOf = ({ value }: ReadRecord): string => (JSON.parse(value) as { id: string }).id;
 const nonceOf = ({ value }: ReadRecord): string => (JSON.parse(value) as { nonce: string }).nonce;
 const correlationOf = ({ headers }: ReadRecord): string => headers['kafka_correlationId'] ?? '';

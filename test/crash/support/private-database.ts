@@ -57,6 +57,15 @@ export class PrivateDatabase {
     return rowCount ?? 0;
   }
 
+  /** Transactions that were rolled back in it so far, as of a second ago. */
+  async rollbacks(): Promise<number> {
+    const { rows } = await this.server.query<{ n: number }>(
+      'select xact_rollback::int as n from pg_stat_database where datname = $1',
+      [this.name],
+    );
+    return rows[0]!.n;
+  }
+
   async drop(): Promise<void> {
     await this.server.query(`drop database if exists ${this.name} with (force)`);
     await this.server.query(`drop role if exists ${this.name}`);

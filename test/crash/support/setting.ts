@@ -1,6 +1,6 @@
 import type * as GuardModule from '../../../sample/servers/guard.js';
 import type * as ServersModule from '../../../sample/servers/index.js';
-import type { ServerName, Servers } from '../../../sample/servers/index.js';
+import type { ServerName, Servers, StartServersOptions } from '../../../sample/servers/index.js';
 import { CrashWorld, type WorldOptions } from './crash-world.js';
 
 /** Compiled: they start a watchdog program that lies beside them. */
@@ -11,7 +11,7 @@ async function compiled<Exports>(file: string): Promise<Exports> {
 /** Where the scenarios of a spec file take place: what they start ends with them, however they end. */
 export class Setting {
   private readonly worlds: Promise<CrashWorld>[] = [];
-  private readonly servers: Promise<Servers>[] = [];
+  private readonly servers: Promise<Pick<Servers, 'stop'>>[] = [];
   private readonly brokers = variable('KAFKA_BROKERS').split(',');
   readonly databaseUrl = variable('DATABASE_URL');
 
@@ -31,12 +31,21 @@ export class Setting {
   }
 
   /** Servers that may be stopped and killed. */
-  async ownServers(...need: ServerName[]): Promise<Servers> {
+  ownServers(...need: ServerName[]): Promise<Servers> {
+    return this.start({ need });
+  }
+
+  /** Three brokers, each of which may be stopped and killed. */
+  ownCluster(): Promise<Servers> {
+    return this.start({ need: ['kafka'], kafkaNodes: 3 });
+  }
+
+  private async start(options: StartServersOptions): Promise<Servers> {
     const { startServers } = await compiled<typeof ServersModule>('index.js');
     // Given servers belong to somebody else: startServers() would take them, and refuse to stop them.
     delete process.env['KAFKA_BROKERS'];
     delete process.env['DATABASE_URL'];
-    const servers = startServers({ need });
+    const servers = startServers(options);
     this.servers.push(servers);
     return servers;
   }

@@ -6,6 +6,7 @@ export interface ReadRecord {
   readonly topic: string;
   readonly partition: number;
   readonly offset: bigint;
+  readonly key: string;
   readonly value: string;
   /** As text; the last of a name. */
   readonly headers: Readonly<Record<string, string>>;
@@ -32,11 +33,12 @@ export async function readTopics(kafka: Kafka, topics: readonly string[]): Promi
       await consumer.run({
         autoCommit: false,
         eachBatch: ({ batch: { topic, partition, messages } }) => {
-          for (const { offset, value, headers } of messages) {
+          for (const { offset, key, value, headers } of messages) {
             records.push({
               topic,
               partition,
               offset: BigInt(offset),
+              key: String(key),
               value: String(value),
               headers: textual(headers),
             });

@@ -3,8 +3,8 @@ import { connect as dial } from 'node:net';
 import kafkajs, { type Consumer, type Kafka } from 'kafkajs';
 import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
 import { openDoor } from '../../../lib/driver/kafkajs/kafkajs-internals.js';
-import { BrokerUnreachableError, WrongCallOrderError } from '../../../lib/errors/errors.js';
-import { systemClock } from '../../../lib/runtime/clock.js';
+import { BrokerUnreachableError, UnsupportedError, WrongCallOrderError } from '../../../lib/errors/errors.js';
+import { systemClock, type Clock } from '../../../lib/runtime/clock.js';
 import { silentLog } from '../../../lib/runtime/log.js';
 import { Bench, brokers, eventually, record, Recorder, unique } from './harness.js';
 
@@ -148,6 +148,40 @@ describe('the kafkajs driver, connecting', () => {
     await proxy.close();
   });
 
+  it('tries a produce for half a minute, long enough for another leader, and for less while it closes', async () => {
+    // Twenty times as fast: what counts is how often it is tried.
+    const clock: Clock = {
+      ...systemClock,
+      setTimeout: (callback, milliseconds) => systemClock.setTimeout(callback, milliseconds / 20),
+    };
+    const bench = new Bench();
+    const topic = await bench.topic();
+    const proxy = await Proxy.open();
+    const { port } = proxy;
+    const { createConnection } = await import('node:net');
+    const driver = new KafkajsDriver(
+      {
+        brokers: [`127.0.0.1:${port}`],
+        socketFactory: ({ onConnect }) => createConnection({ host: '127.0.0.1', port }, onConnect),
+      },
+      clock,
+      silentLog,
+    );
+    const producers = [driver.createProducer(), driver.createProducer()] as const;
+    for (const producer of producers) {
+      await producer.connect();
+      await producer.send(record(topic, 'before'));
+    }
+    await proxy.close();
+    const sent = producers.map((producer) => producer.send(record(topic, 'nobody is there')));
+    const closed = producers[1].disconnect();
+    await expect(sent[1]).rejects.toThrow(/after 6 attempts/);
+    await closed;
+    await expect(sent[0]).rejects.toThrow(/after 13 attempts/);
+    await producers[0].disconnect();
+    await bench.close();
+  });
+
   it('lends out an object of the shape of kafkajs’ consumer', async () => {
     const bench = new Bench();
     const topic = await bench.topic(2);
@@ -163,7 +197,7 @@ describe('the kafkajs driver, connecting', () => {
     const seen: string[] = [];
     native.on(native.events.GROUP_JOIN, ({ type, payload }) => void seen.push(`${type} ${payload.isLeader}`));
     native.on(native.events.HEARTBEAT, ({ type }) => void seen.push(type));
-    expect(() => native.on('consumer.nonsense' as never, () => undefined)).toThrow(RangeError);
+    expect(() => native.on('consumer.nonsense' as never, () => undefined)).toThrow(UnsupportedError);
     const recorder = new Recorder();
     await consumer.start(recorder);
     await eventually('events', () => seen.includes('consumer.heartbeat'));

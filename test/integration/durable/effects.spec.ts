@@ -11,6 +11,7 @@ import type { TransactionClient } from '../../../lib/postgres/transaction-client
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { DurableWorld } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
+import { writer } from '../../support/writer.js';
 
 describe('effects of a durable handler', () => {
   let world: DurableWorld;
@@ -22,19 +23,10 @@ describe('effects of a durable handler', () => {
   afterEach(() => world.dispose());
 
   it('commit together with the execution', async () => {
-    @Controller()
-    class Handlers {
-      constructor(private readonly durable: DurableExecution) {}
-
-      @EventPattern('t')
-      run(@Payload() id: string) {
-        return world.write(this.durable.client, id);
-      }
-    }
     for (let id = 0; id < 150; id++) {
       world.kafka.produce('t', { value: `${id}`, headers: { 'idempotency-key': `k${id}` } });
     }
-    await world.start({ controllers: [Handlers] });
+    await world.start({ controllers: [writer(world)] });
     await world.consumed('t');
     expect(await world.effects()).toEqual(Array.from({ length: 150 }, (_, id) => `${id}`));
     const executions = await world.executions();

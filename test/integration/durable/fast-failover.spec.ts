@@ -1,10 +1,10 @@
-import { Controller, Module } from '@nestjs/common';
-import { EventPattern, Payload } from '@nestjs/microservices';
+import { Module } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { DurableExecution, DurableModule, kafkaServer } from '../../../lib/index.js';
+import { DurableModule, kafkaServer } from '../../../lib/index.js';
 import { DurableWorld } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { NoHttpAdapter } from '../../support/no-http-adapter.js';
+import { writer } from '../../support/writer.js';
 
 describe('fast fail-over', () => {
   let world: DurableWorld;
@@ -16,19 +16,6 @@ describe('fast fail-over', () => {
 
   afterEach(() => world.dispose());
 
-  function writer() {
-    @Controller()
-    class Handlers {
-      constructor(private readonly durable: DurableExecution) {}
-
-      @EventPattern('t')
-      run(@Payload() id: string) {
-        return world.write(this.durable.client, id);
-      }
-    }
-    return Handlers;
-  }
-
   const announced = async () => {
     const rows = await world.query<{ name: string }>(
       `select consumer_group || ' ' || member_id as name from {schema}.members order by 1`,
@@ -39,7 +26,7 @@ describe('fast fail-over', () => {
   const membersOf = (group: string) => world.kafka.group(group).memberIds.map((id) => `${group} ${id}`);
 
   it('announces the member of each server, as the coordinator names it, until the application is closed', async () => {
-    @Module({ imports: [DurableModule.forRoot(world.connection)], controllers: [writer()] })
+    @Module({ imports: [DurableModule.forRoot(world.connection)], controllers: [writer(world)] })
     class App {}
     const testing = await Test.createTestingModule({ imports: [App] })
       .setLogger(world.log)
@@ -60,7 +47,7 @@ describe('fast fail-over', () => {
 
   it('follows a member that was expelled and joined again', async () => {
     await world.start({
-      controllers: [writer()],
+      controllers: [writer(world)],
       server: { consumer: { groupId: 'tests', heartbeatInterval: 50 } },
     });
     const group = 'tests-server';
@@ -83,7 +70,7 @@ describe('fast fail-over', () => {
     });
     const { memberId } = dead;
     world.kafka.faults.crash(dead);
-    const starting = world.start({ controllers: [writer()] });
+    const starting = world.start({ controllers: [writer(world)] });
     await eventually(
       async () =>
         (await world.query('select to_regclass($1) as found', [`${world.schema}.member`]))[0]!['found'],
@@ -105,7 +92,7 @@ describe('fast fail-over', () => {
   });
 
   it('is left to the session timeout where fastFailover is off', async () => {
-    await world.start({ controllers: [writer()], durable: { fastFailover: false } });
+    await world.start({ controllers: [writer(world)], durable: { fastFailover: false } });
     world.kafka.produce('t', { value: 'done' });
     await world.consumed('t');
     expect(await announced()).toEqual([]);

@@ -3,6 +3,7 @@ import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { Durable, DurableExecution } from '../../../lib/index.js';
 import { DurableWorld, headerText, valueOf } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
+import { writer } from '../../support/writer.js';
 
 describe('the identity of a handler', () => {
   let world: DurableWorld;
@@ -14,19 +15,7 @@ describe('the identity of a handler', () => {
   afterEach(() => world.dispose());
 
   it('refuses to start when two handlers would share a name, and with it their executions', async () => {
-    const handlers = () => {
-      @Controller()
-      class Handlers {
-        constructor(private readonly durable: DurableExecution) {}
-
-        @EventPattern('t')
-        run(@Payload() id: string) {
-          return world.write(this.durable.client, id);
-        }
-      }
-      return Handlers;
-    };
-    const start = world.start({ controllers: [handlers(), handlers()] });
+    const start = world.start({ controllers: [writer(world), writer(world)] });
     await expect(start).rejects.toThrow(/Handlers\.run.*@Durable\(\{ name/);
   });
 

@@ -32,6 +32,7 @@ import {
 import { DurableWorld, headerText, valueOf } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { NoHttpAdapter } from '../../support/no-http-adapter.js';
+import { writer } from '../../support/writer.js';
 
 describe('durable handlers inside Nest', () => {
   let world: DurableWorld;
@@ -41,20 +42,6 @@ describe('durable handlers inside Nest', () => {
   });
 
   afterEach(() => world.dispose());
-
-  /** The usual handler: writes what it gets. */
-  function writer() {
-    @Controller()
-    class Handlers {
-      constructor(private readonly durable: DurableExecution) {}
-
-      @EventPattern('t')
-      run(@Payload() id: string) {
-        return world.write(this.durable.client, id);
-      }
-    }
-    return Handlers;
-  }
 
   async function hybrid(
     modules: unknown[],
@@ -338,19 +325,19 @@ describe('durable handlers inside Nest', () => {
   describe('the module', () => {
     it('is refused twice', async () => {
       const second = DurableModule.forRoot({ ...world.connection, keyHeader: 'other' });
-      await expect(world.build({ controllers: [writer()], imports: [second] })).rejects.toThrow(
+      await expect(world.build({ controllers: [writer(world)], imports: [second] })).rejects.toThrow(
         NotDurableError,
       );
     });
 
     it('does not let a hybrid application start whose handlers it does not reach', async () => {
-      const app = await hybrid([DurableModule.forRoot(world.connection)], [writer()], false);
+      const app = await hybrid([DurableModule.forRoot(world.connection)], [writer(world)], false);
       await expect(app.startAllMicroservices()).rejects.toThrow(/inheritAppConfig/);
     });
 
     it('works in a hybrid application that inherits the configuration', async () => {
       world.kafka.produce('t', { value: '1' });
-      const app = await hybrid([DurableModule.forRoot(world.connection)], [writer()], true);
+      const app = await hybrid([DurableModule.forRoot(world.connection)], [writer(world)], true);
       await app.startAllMicroservices();
       await app.init();
       await world.consumed('t');
@@ -380,7 +367,7 @@ describe('durable handlers inside Nest', () => {
       };
       world.kafka.produce('t', { value: '1' });
       await world.start({
-        controllers: [writer()],
+        controllers: [writer(world)],
         durable: false,
         imports: [DurableModule.forRootAsync(variants[kind]!)],
       });
@@ -392,7 +379,7 @@ describe('durable handlers inside Nest', () => {
       const module = DurableModule.forRootAsync({
         useFactory: () => ({ ...world.connection, global: false }) as DurableModuleOptions,
       });
-      const start = world.build({ controllers: [writer()], durable: false, imports: [module] });
+      const start = world.build({ controllers: [writer(world)], durable: false, imports: [module] });
       await expect(start).rejects.toThrow(InvalidOptionError);
     });
 
@@ -482,7 +469,7 @@ describe('durable handlers inside Nest', () => {
       [{ run: { autoCommit: true } }, /autoCommit/],
       [{ run: { autoCommit: false } }, /autoCommit/],
     ])('refuses server options that take offsets from the ledger: %j', async (server, message) => {
-      await expect(world.start({ controllers: [writer()], server })).rejects.toThrow(message);
+      await expect(world.start({ controllers: [writer(world)], server })).rejects.toThrow(message);
     });
 
     it('refuses a missing connection and an unknown option', () => {
@@ -495,7 +482,7 @@ describe('durable handlers inside Nest', () => {
     const server = kafkaServer(world.serverOptions());
     const { strategy } = server as { strategy: { listen(done: (error?: unknown) => void): Promise<void> } };
 
-    @Module({ imports: [DurableModule.forRoot(world.connection)], controllers: [writer()] })
+    @Module({ imports: [DurableModule.forRoot(world.connection)], controllers: [writer(world)] })
     class App {}
 
     const testing = await Test.createTestingModule({ imports: [App] })

@@ -10,6 +10,7 @@ import {
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { DurableWorld } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
+import { writer } from '../../support/writer.js';
 
 const RECORDS = 240;
 const KEYS = 12;
@@ -142,20 +143,11 @@ describe('durable handlers whose records have no order in all', () => {
     });
 
     it('run a key that was used under two record keys once, and refuse it for another content', async () => {
-      @Controller()
-      class Handlers {
-        constructor(private readonly durable: DurableExecution) {}
-
-        @EventPattern('t')
-        run(@Payload() text: string) {
-          return world.write(this.durable.client, text);
-        }
-      }
       const headers = { 'idempotency-key': 'same' };
       const fingerprinted = { key: 'a', value: 'one', headers };
       for (let copy = 0; copy < 5; copy++) world.kafka.produce('t', fingerprinted);
       world.kafka.produce('t', { key: 'b', value: 'two', headers }, { key: 'c', value: 'three' });
-      await world.start({ controllers: [Handlers], server: keyed('none', concurrent) });
+      await world.start({ controllers: [writer(world)], server: keyed('none', concurrent) });
       await world.consumed('t');
       const first = await world.effects();
       expect(first).toHaveLength(2);
@@ -167,7 +159,7 @@ describe('durable handlers whose records have no order in all', () => {
       await world.rewind('t');
       await world.query('update {schema}.fence set next_offset = 0, previous_offset = 0');
       await world.start({
-        controllers: [Handlers],
+        controllers: [writer(world)],
         server: { ...keyed('none', concurrent), deadLetter: true },
       });
       await world.consumed('t');

@@ -1,8 +1,7 @@
-import { Controller, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import type { CanActivate, ExecutionContext } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { EventPattern, Payload } from '@nestjs/microservices';
-import { DurableExecution } from '../../../lib/index.js';
 import { DurableWorld } from '../../support/durable-app.js';
+import { writer } from '../../support/writer.js';
 
 describe('A start that a global guard looks at', () => {
   let world: DurableWorld;
@@ -19,22 +18,9 @@ describe('A start that a global guard looks at', () => {
   };
   const providers = [{ provide: APP_GUARD, useValue: guard }];
 
-  function writer() {
-    @Controller()
-    class Handlers {
-      constructor(private readonly durable: DurableExecution) {}
-
-      @EventPattern('t')
-      run(@Payload() id: string) {
-        return world.write(this.durable.client, id);
-      }
-    }
-    return Handlers;
-  }
-
   it('says that it could not look whether handlers are durable, and they are', async () => {
     world.kafka.produce('t', { value: '1' });
-    await world.start({ controllers: [writer()], providers });
+    await world.start({ controllers: [writer(world)], providers });
     await world.consumed('t');
     expect(await world.effects()).toEqual(['1']);
     expect(world.log.matching('start-up probe')).toEqual([expect.stringMatching(/^warn .*guard/)]);
@@ -45,7 +31,12 @@ describe('A start that a global guard looks at', () => {
     ['a pool that is too small', { concurrency: 8 }, { max: 3 }, /concurrency|max/],
   ])('is refused all the same for %s', async (_, server, pool, message) => {
     const connection = { connectionString: world.connection.connection as string, ...pool };
-    const app = await world.build({ controllers: [writer()], providers, server, durable: { connection } });
+    const app = await world.build({
+      controllers: [writer(world)],
+      providers,
+      server,
+      durable: { connection },
+    });
     await expect(app.listen()).rejects.toThrow(message);
   });
 });

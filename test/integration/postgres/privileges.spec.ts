@@ -10,7 +10,7 @@ import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
 const APPLICATION = [
   'grant usage on schema {schema} to {role}',
   'grant select on {schema}.schema_migration to {role}',
-  'grant select, insert on {schema}.scope to {role}',
+  'grant select, insert on {schema}.scope, {schema}.redriven to {role}',
   'grant select, insert, update on {schema}.fence to {role}',
   `grant select, insert, update, delete on {schema}.execution, {schema}.failure, {schema}.reply, {schema}.dead_letter,
     {schema}.outbox, {schema}.instance, {schema}.member, {schema}.claim, {schema}.step,
@@ -113,6 +113,9 @@ describe('privileges', () => {
     await ledger.failures.forget(lane, [9n]);
     expect(await ledger.redrives.count({})).toMatchObject([{ records: 1 }]);
     expect((await ledger.redrives.redrive({}, 10, undefined, () => undefined)).left).toBe(1);
+    const place = { scope: lane.scope, key: undefined, topic: lane.topic, partition: lane.partition };
+    const found = { ...place, offset: 4n, timestamp: letter.timestamp, record: outbox() };
+    expect(await ledger.redrives.redriveLetters([found], true)).toEqual(['redriven']);
     const again = ledger.transaction();
     await again.claim({ fence, advanceTo: 6n, executions: [claimOf('c', 5)] });
     await again.reclaim(fence, claimOf('c', 5));

@@ -22,6 +22,8 @@ describe('the views for readers', () => {
       givenKey('given', uuid, 'a test'),
       givenKey('message-id', uuid, 'a test'),
       givenKey('message-id', 'other', 'a test'),
+      givenKey('given', Buffer.from('ff00805c41c3', 'hex'), 'a test'),
+      givenKey('message-id', Buffer.from('a\0b'), 'a test'),
       positionKey(fence.lane.topicId, 2 ** 31 - 1, 2n ** 40n),
     ];
     const transaction = ledger.transaction();

@@ -124,6 +124,35 @@ describe('the context of a handler, on a real broker', () => {
     await apps.consumed(group, topic, 6);
     expect(seen.join('')).toBe('abcddeagainbcdef');
   });
+
+  it('lends a consumer that refuses offsets that are none, and forgets nothing for them', async () => {
+    const topic = await apps.topic('lent');
+    const seen: string[] = [];
+    const refusals: string[] = [];
+
+    @Controller()
+    class Handlers {
+      @EventPattern<string>(topic)
+      async one(@Payload() id: string, @Ctx() context: KafkaContext) {
+        seen.push(id);
+        if (seen.length > 1) return;
+        const consumer = context.getConsumer() as unknown as Consumer;
+        const note = (error: { code: string }) => refusals.push(error.code);
+        for (const offset of ['-5', 'b', '', undefined as unknown as string]) {
+          const position = { topic, partition: 0, offset };
+          await Promise.resolve(position)
+            .then((at) => consumer.seek(at))
+            .catch(note);
+          await consumer.commitOffsets([position]).catch(note);
+        }
+      }
+    }
+    await apps.emit(topic, 'a', 'b', 'c');
+    const { group } = await apps.start({ controllers: [Handlers] });
+    await apps.consumed(group, topic, 3);
+    expect(seen).toEqual(['a', 'b', 'c']);
+    expect(refusals).toEqual(Array.from({ length: 8 }, () => 'KT_RECORD_INVALID'));
+  });
 });
 
 describe('the context of a handler, beyond Nest', () => {

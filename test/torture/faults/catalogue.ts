@@ -11,8 +11,8 @@ export function faultNames(): string[] {
 }
 
 /** Those of `--faults all`. */
-export function defaultFaults(): string[] {
-  return faultNames();
+export function defaultFaults(cluster: boolean): string[] {
+  return all.filter(({ needsCluster }) => cluster || !needsCluster).map(({ name }) => name);
 }
 
 /** @throws for a name that is not in the catalogue */

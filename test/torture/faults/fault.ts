@@ -16,6 +16,8 @@ export interface Fault {
   readonly about: string;
   /** The server that it stops, kills or starts; it has to be this run's own. */
   readonly stops?: 'kafka' | 'postgres';
+  /** It hits one broker of several. */
+  readonly needsCluster?: boolean;
   /** Resolves with what happened, in a few words. */
   readonly run: (scene: Scene, dice: Dice) => Promise<string>;
 }

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { coordinatorOf, leaderOf } from '../ground/leaders.js';
 import type { Instance } from '../ground/instance.js';
 import type { Fault, Scene } from './fault.js';
 import { Turns } from '../turns.js';
@@ -58,6 +59,29 @@ function setting(name: string, about: string, what: 'role' | 'database', trouble
   };
 }
 
+const leaderKill: Fault = {
+  name: 'leader-kill',
+  about: 'with --cluster: the leader of a partition, or the coordinator of the group, killed and started',
+  stops: 'kafka',
+  needsCluster: true,
+  run: (scene, dice) =>
+    kafka.take(() =>
+      disturbing(scene, async () => {
+        const { ground } = scene;
+        const millis = dice.between(0, 12_000);
+        const { topics, groupId } = ground;
+        const [what, id] = dice.chance(0.5)
+          ? ['coordinator', await coordinatorOf(ground.admin, groupId)]
+          : ['leader', await leaderOf(ground.admin, topics.events, dice.between(0, ground.partitions - 1))];
+        const node = ground.servers.kafkaNodes[id - 1]!;
+        await node.stop('kill');
+        await sleep(millis);
+        await node.start();
+        return `node ${id}, a ${what}, for ${millis} ms`;
+      }),
+    ),
+};
+
 export const serverFaults: readonly Fault[] = [
   outage('pg-stop', 'Postgres stopped and started', 'postgres', 'fast'),
   outage('pg-immediate', 'Postgres crashed (an immediate shutdown) and started', 'postgres', 'kill'),
@@ -73,5 +97,11 @@ export const serverFaults: readonly Fault[] = [
     'role',
     'connection limit 0',
   ),
-  outage('broker-kill', 'the broker killed (SIGKILL) and started', 'kafka', 'kill'),
+  outage(
+    'broker-kill',
+    'the broker killed (SIGKILL) and started; of a cluster, all at once',
+    'kafka',
+    'kill',
+  ),
+  leaderKill,
 ];

@@ -16,10 +16,11 @@ const topicRecreate: Fault = {
   run: ({ ground, load }, dice) =>
     recreations.take(async () => {
       await sleep(dice.between(0, 1_000));
+      // From here on its records may be gone, whatever comes in between.
+      ground.wave++;
       await ground.admin.deleteTopics({ topics: [ground.topics.volatile] });
       await ground.untilDeleted(ground.topics.volatile);
       await ground.createVolatileTopic();
-      ground.wave++;
       await load.produceVolatile(ground.wave, WAVE);
       return `wave ${ground.wave}`;
     }),

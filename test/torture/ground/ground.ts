@@ -18,8 +18,12 @@ import { Instance } from './instance.js';
 export const SESSION_TIMEOUT = 6_000;
 export const CONCURRENCY = 4;
 export const POOL_SIZE = 6;
+/** `groupCommit.maxRecords`. */
+export const GROUP_RECORDS = 32;
 export const ATTEMPTS = 6;
 const PARTITIONS = { events: 6, requests: 4, out: 4, volatile: 2 } as const;
+/** A busy broker may take its time to delete a topic, and to make one. */
+const TOPIC_TIMEOUT = 120_000;
 /** Each process is a caller too, and needs one of its own. */
 const REPLY_PARTITIONS = 16;
 
@@ -127,24 +131,29 @@ export class Ground {
 
   /** A deleted topic is gone some time after the request is answered. */
   async untilDeleted(topic: string): Promise<void> {
-    await until(`${topic} to be gone`, async () => !(await this.admin.listTopics()).includes(topic), 30_000);
+    await until(
+      `${topic} to be gone`,
+      async () => !(await this.admin.listTopics()).includes(topic),
+      TOPIC_TIMEOUT,
+    );
   }
 
   /** Resolves when its partitions have leaders. kafkajs' own way of waiting fails while a topic is not known yet. */
   async createTopic(topic: string, partitions: number): Promise<void> {
+    const { servers } = this;
     await this.persistently(`${topic} to be created`, () =>
       this.admin.createTopics({
         waitForLeaders: false,
-        topics: [{ topic, numPartitions: partitions, replicationFactor: 1 }],
+        topics: [{ topic, numPartitions: partitions, replicationFactor: servers.brokers.length }],
       }),
     );
-    await until(`${topic} to have leaders`, () =>
+    const led = () =>
       this.admin.fetchTopicMetadata({ topics: [topic] }).then(
         ({ topics: [found] }) =>
           found!.partitions.length === partitions && found!.partitions.every(({ leader }) => leader >= 0),
         () => false,
-      ),
-    );
+      );
+    await until(`${topic} to have leaders`, led, TOPIC_TIMEOUT);
   }
 
   async addPartitions(count: number): Promise<void> {
@@ -301,9 +310,11 @@ export class Ground {
         topics: this.topics,
         mode: options.mode,
         ordering: options.ordering,
+        concurrent: options.concurrent,
         sessionTimeout: SESSION_TIMEOUT,
         concurrency: CONCURRENCY,
         poolSize: POOL_SIZE,
+        groupRecords: GROUP_RECORDS,
         attempts: ATTEMPTS,
         clockSkew,
         executionLog: this.executionLog(name),

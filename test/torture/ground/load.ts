@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Message, Producer, ProducerBatch, ProducerRecord } from 'kafkajs';
+import type { Message } from 'kafkajs';
 import type { Dice } from '../dice.js';
 import type { Options } from '../options.js';
-import { Turns } from '../turns.js';
 import type { Failure, Work } from '../work.js';
 import type { Ground } from './ground.js';
 import type { Instance } from './instance.js';
+import { LoadProducer } from './load-producer.js';
 
 const KEYS = 97;
 const BATCH = 50;
@@ -25,18 +25,13 @@ interface Draft {
   readonly idempotencyKey: string | undefined;
 }
 
-/**
- * Produces messages whose number, order and outcome are known, by a plain idempotent kafkajs producer: what it was told
- * is in the topics is there once.
- */
+/** Produces messages whose number, order and outcome are known. */
 export class Load {
   /** Different messages so far, those of `volatile` left out. */
   produced = 0;
   requests = 0;
   duplicates = 0;
-  private readonly producer: Producer;
-  /** An idempotent producer of kafkajs numbers batches wrongly when it sends several at once. */
-  private readonly turns = new Turns();
+  private readonly producer: LoadProducer;
   private readonly sequences = new Map<string, number>();
   private readonly recent: Draft[] = [];
   private going = true;
@@ -47,10 +42,7 @@ export class Load {
     private readonly dice: Dice,
     private readonly onCall: (instance: string, id: string, tail: boolean) => void,
   ) {
-    this.producer = ground.kafka.producer({
-      idempotent: true,
-      metadataMaxAge: 2_000,
-    });
+    this.producer = new LoadProducer(ground.kafka, ground.admin);
   }
 
   async connect(): Promise<void> {
@@ -78,7 +70,7 @@ export class Load {
 
   /** An event of a hostile kind, straight to its partition. */
   async produceRaw(topic: string, message: Message): Promise<void> {
-    await this.send({ topic, messages: [message] });
+    await this.producer.send(new Map([[topic, [message]]]));
   }
 
   /** A keyed event that was produced before. */
@@ -93,19 +85,16 @@ export class Load {
 
   /** The message again, in one partition or another. */
   async repeat({ work, idempotencyKey }: Draft, partition: number): Promise<void> {
-    await this.send({
-      topic: this.ground.topics.events,
-      messages: [message(work, idempotencyKey, partition)],
-    });
+    await this.producer.send(
+      new Map([[this.ground.topics.events, [message(work, idempotencyKey, partition)]]]),
+    );
     this.duplicates++;
   }
 
   async produceVolatile(wave: number, count: number): Promise<void> {
     const works = Array.from({ length: count }, () => this.work('volatile', { wave }));
-    await this.send({
-      topic: this.ground.topics.volatile,
-      messages: works.map((work, n) => message(work, undefined, n % 2)),
-    });
+    const messages = works.map((work, n) => message(work, undefined, n % 2));
+    await this.producer.send(new Map([[this.ground.topics.volatile, messages]]));
   }
 
   /** A request through the library's client in one of the processes. Resolves nothing: the process tells how it ends. */
@@ -132,20 +121,12 @@ export class Load {
       }
       this.produced++;
     }
-    await this.sendBatch({
-      topicMessages: [
-        { topic: topics.events, messages: events },
-        { topic: topics.requests, messages: requests },
-      ].filter(({ messages }) => messages.length > 0),
-    });
-  }
-
-  private send(record: ProducerRecord): Promise<unknown> {
-    return this.turns.take(() => this.producer.send(record));
-  }
-
-  private sendBatch(batch: ProducerBatch): Promise<unknown> {
-    return this.turns.take(() => this.producer.sendBatch(batch));
+    await this.producer.send(
+      new Map([
+        [topics.events, events],
+        [topics.requests, requests],
+      ]),
+    );
   }
 
   private event(): Message[] {

@@ -1,4 +1,4 @@
-import type { Ordering } from '../options.js';
+import type { Mode, Ordering } from '../options.js';
 import type { LogLine } from '../service/service-settings.js';
 import type { HandlerName, TortureTopics, Work } from '../work.js';
 
@@ -105,6 +105,7 @@ export interface InstanceFacts {
 /** Everything that the invariants are judged by. */
 export interface Facts {
   readonly topics: TortureTopics;
+  readonly mode: Mode;
   readonly ordering: Ordering;
   /** Bounds that a process has to keep. */
   readonly limits: {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { KafkaMessage } from 'kafkajs';
-import { CONCURRENCY, type Ground, POOL_SIZE } from '../ground/ground.js';
+import { CONCURRENCY, type Ground, GROUP_RECORDS, POOL_SIZE } from '../ground/ground.js';
 import type { Witness } from '../ground/witness.js';
 import type { Options } from '../options.js';
 import type { LogLine } from '../service/service-settings.js';
@@ -43,10 +43,11 @@ export async function gather(
   const offsets = await readRecords(kafka, admin, [OFFSETS_TOPIC]);
   return {
     topics,
+    mode: options.mode,
     ordering: options.ordering,
     limits: {
       connections: POOL_SIZE + SPARE_CONNECTIONS,
-      running: CONCURRENCY * HANDLERS_OF_A_RECORD,
+      running: CONCURRENCY * HANDLERS_OF_A_RECORD * (options.concurrent ? GROUP_RECORDS : 1),
       memory: MOST_MEMORY,
       transaction: LONGEST_TRANSACTION,
     },

@@ -17,9 +17,11 @@ export interface ServiceSettings {
   readonly topics: TortureTopics;
   readonly mode: Mode;
   readonly ordering: Ordering;
+  readonly concurrent: boolean;
   readonly sessionTimeout: number;
   readonly concurrency: number;
   readonly poolSize: number;
+  readonly groupRecords: number;
   /** Runs that may fail before a record is dead. */
   readonly attempts: number;
   /** How wrong its wall clock is, ms. */

@@ -1,4 +1,5 @@
-import { OptionError, parseOptions } from '../../bench/options.js';
+import { OptionError } from '../../../sample/command-line.js';
+import { parseOptions } from '../../bench/options.js';
 
 describe('options of the benchmark', () => {
   it('run every row three times unless told otherwise', () => {

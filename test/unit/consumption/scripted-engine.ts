@@ -178,6 +178,8 @@ export class ScriptedEngine {
   beforeCommit: (attempts: readonly Attempt[]) => Promise<void> = () => Promise.resolve();
   beforeRollback: () => Promise<void> = () => Promise.resolve();
   beforeConclude: () => Promise<void> = () => Promise.resolve();
+  /** As `beforeConclude`, where nothing is enlisted. */
+  beforeEnding: () => Promise<void> = () => Promise.resolve();
   afterCommit: AfterCommit | undefined;
   probe: () => Promise<void> = () => Promise.resolve();
   publish: EnginePorts['publish'] = (_delivery, reply) => {
@@ -235,9 +237,10 @@ export class ScriptedEngine {
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',
-        concludeWithoutResource: (attempt, ending) => {
+        concludeWithoutResource: async (attempt, ending) => {
+          await this.beforeEnding();
           this.endings.push(`${attempt.delivery.record.offset} ${ending.state} ${ending.reason}`);
-          return Promise.resolve(undefined);
+          return undefined;
         },
       },
       { onStatus: () => undefined },

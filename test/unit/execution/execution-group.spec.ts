@@ -138,7 +138,7 @@ describe('ExecutionGroup', () => {
     await world.ledger.conclude(
       conclusionOf(held, claim, { state: 'failed', reply: Buffer.from('no'), outbox: null }),
     );
-    world.fences.forget(await world.fences.take(laneOf('Handlers.run'), world.holder));
+    world.fences.forget(await world.fences.take(laneOf('Handlers.run'), world.holder), undefined);
     const again = world.group();
     expect(await again.admit(world.work([first], { kind }), first)).toEqual({
       kind: 'duplicate',

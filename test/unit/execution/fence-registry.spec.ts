@@ -1,3 +1,4 @@
+import { FencedError } from '../../../lib/errors/errors.js';
 import { FenceRegistry } from '../../../lib/execution/fence-registry.js';
 import { systemClock } from '../../../lib/runtime/clock.js';
 import { outboxOf } from '../../../lib/testing/contract/ledger-contract-world.js';
@@ -35,10 +36,33 @@ describe('FenceRegistry', () => {
   it('asks the ledger anew for what it was told to forget', async () => {
     const first = await world.fences.take(lane, world.holder);
     world.fences.advance(first, 7n);
-    world.fences.forget(await world.fences.take(lane, world.holder));
+    world.fences.forget(await world.fences.take(lane, world.holder), new Error('a broken connection'));
     const again = await world.fences.take(lane, world.holder);
     expect(again.nextOffset).toBe(0n);
     expect(again.epoch).toBeGreaterThan(first.epoch);
+  });
+
+  it('takes what was lost to another process as a confirmed member only', async () => {
+    const answers: (boolean | Error)[] = [new Error('no answer'), false, true];
+    const confirm = () => {
+      const answer = answers.shift()!;
+      return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
+    };
+    const holder = { ...world.holder, confirm };
+    const first = await world.fences.take(lane, holder);
+    const successor = await new ExecutionWorld(world.ledger.store).open();
+    const theirs = await successor.fences.take(lane, successor.holder);
+    world.fences.forget(first, new FencedError('superseded'));
+
+    await expect(world.fences.take(lane, holder)).rejects.toThrow(FencedError);
+    await expect(world.fences.take(lane, holder)).rejects.toThrow(FencedError);
+    expect(world.ledger.store.fences.values().next().value?.epoch).toBe(theirs.epoch);
+    expect((await world.fences.take(lane, holder)).epoch).toBeGreaterThan(theirs.epoch);
+    expect(answers).toEqual([]);
+    // A new assignment says that it is a member.
+    world.fences.forget(await world.fences.take(lane, holder), new FencedError('superseded'));
+    await world.fences.take(lane, world.newHolder(2));
+    await successor.ledger.close();
   });
 
   it('has what an earlier owner left behind produced, in order, before it is handed out', async () => {

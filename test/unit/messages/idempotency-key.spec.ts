@@ -1,5 +1,6 @@
 import {
   describeKey,
+  encodedForms,
   fingerprint,
   givenKey,
   MAX_KEY_BYTES,
@@ -48,6 +49,20 @@ describe('the idempotency key of a record', () => {
     expect(text).toHaveLength(17);
     expect(text.equals(bytes)).toBe(false);
     expect(describeKey(text)).toBe(uuid);
+  });
+
+  it('is told apart by what handlers and people read of it, also where it is no text', () => {
+    const [one, other] = ['ff01', 'fe01'].map(
+      (hex) => givenKey('given', Buffer.from(hex, 'hex'), 'x').encoded,
+    ) as [Buffer, Buffer];
+    expect(describeKey(one)).not.toBe(describeKey(other));
+    const odd = ['ff005c', '6100', 'c3', '80', 'ff0a'].map((hex) => Buffer.from(hex, 'hex'));
+    for (const bytes of odd) {
+      for (const kind of ['given', 'message-id'] as const) {
+        const { encoded } = givenKey(kind, bytes, 'x');
+        expect(encodedForms(describeKey(encoded))).toContainEqual(encoded);
+      }
+    }
   });
 
   it.each([

@@ -64,6 +64,7 @@ export function healthyRun(): Facts {
   const end = START + 1_000;
   return {
     topics,
+    mode: 'transaction',
     ordering: 'partition',
     limits: { connections: 9, running: 2, memory: 100, transaction: 1_000 },
     lastWave: 1,
@@ -96,7 +97,10 @@ export function healthyRun(): Facts {
         ]),
       },
     ],
-    log: [],
+    log: effects.map(({ handler, run, id, key, instance, topic, partition, offset, committedAt }) => ({
+      ...{ what: 'end' as const, at: committedAt - 1, attempt: 1, offset: String(offset) },
+      ...{ handler, run, id, key, instance, topic, partition },
+    })),
     calls: [{ instance: 'b', id: 'request-0', tail: false }],
     settlements: [
       {

@@ -153,6 +153,14 @@ const planted: Record<InvariantName, Record<string, Plant>> = {
     'a process that does not answer': ({ instances: [a, b] }) => ({
       instances: [{ ...a!, counters: undefined }, b!],
     }),
+    'in claim mode, a counter that misses what nobody else completed': ({ instances: [a, b] }) => ({
+      mode: 'claim',
+      instances: [{ ...a!, counters: { handled: 4 } }, b!],
+    }),
+    'in claim mode, a counter of more than its handlers came to the end of': ({ instances: [a, b] }) => ({
+      mode: 'claim',
+      instances: [a!, { ...b!, counters: { handled: 2 } }],
+    }),
   },
 };
 
@@ -180,6 +188,19 @@ describe('What is no violation', () => {
   it('a process that counts less than it did after its connections were cut', () => {
     const found = still('I10', ({ instances: [a, b] }) => ({
       instances: [{ ...a!, disturbed: true, counters: { handled: 4 } }, b!],
+    }));
+    expect(found).toEqual([]);
+  });
+
+  it('in claim mode, a process that completes what another had begun', () => {
+    const found = still('I10', ({ log: [first, ...others], instances: [a, b] }) => ({
+      mode: 'claim',
+      // The effect is of process a, which lost its claim.
+      log: [{ ...first!, instance: 'b' }, ...others],
+      instances: [
+        { ...a!, counters: { handled: 4 } },
+        { ...b!, counters: { handled: 2 } },
+      ],
     }));
     expect(found).toEqual([]);
   });

@@ -1,0 +1,160 @@
+import { jest } from '@jest/globals';
+import { Controller, UseFilters } from '@nestjs/common';
+import { EventPattern, Payload } from '@nestjs/microservices';
+import pg from 'pg';
+import {
+  DurableExecution,
+  DurableModule,
+  KafkaMaxRetryExceptionFilter,
+  type KafkaTransportOptions,
+} from '../../../lib/index.js';
+import { headerOf } from '../../support/broker-fixture.js';
+import { eventually } from '../../support/eventually.js';
+import { KafkaApps } from '../../support/kafka-app.js';
+import { databaseUrl } from '../../support/ledger-schema.js';
+
+const GOOD = 2_000;
+const POISON = 777;
+const KEYS = 50;
+/** Long for two thousand records, and short for a busy machine. */
+const PATIENCE = 100_000;
+const ids = Array.from({ length: GOOD + 1 }, (_, id) => id);
+const good = ids.filter((id) => id !== POISON);
+/** The poison has a key that others have too. */
+const keyOf = (id: number) => id % KEYS;
+
+jest.setTimeout(250_000);
+
+describe('a poison record between two thousand good ones, on real servers', () => {
+  let world: KafkaApps;
+  let pool: pg.Pool;
+  let schema: string;
+  let topic: string;
+  let group: string;
+  let broken: boolean;
+  let runs: number;
+  let skipped: number;
+
+  beforeEach(async () => {
+    world = await new KafkaApps().connect();
+    pool = new pg.Pool({ connectionString: databaseUrl(), max: 2 });
+    schema = world.schema();
+    topic = await world.topic('poison');
+    group = world.group();
+    broken = true;
+    runs = 0;
+    skipped = 0;
+    await pool.query(`create schema ${schema}; create table ${schema}.effect (seq bigserial, id int)`);
+    await world.produce(
+      ...ids.map((id) => ({
+        topic,
+        key: Buffer.from(`${keyOf(id)}`),
+        value: Buffer.from(`${id}`),
+        headers: [],
+      })),
+    );
+  });
+
+  afterEach(async () => {
+    await world.dispose();
+    await pool.end();
+  });
+
+  const filtered = (filter: KafkaMaxRetryExceptionFilter | undefined): MethodDecorator =>
+    filter ? (UseFilters(filter) as MethodDecorator) : () => undefined;
+
+  const start = async (
+    mode: 'transaction' | 'claim',
+    server: KafkaTransportOptions,
+    filter?: KafkaMaxRetryExceptionFilter,
+  ) => {
+    @Controller()
+    class Handlers {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @filtered(filter)
+      @EventPattern<string>(topic)
+      async run(@Payload() value: string) {
+        const id = Number(value);
+        const insert = `insert into ${schema}.effect (id) values ($1)`;
+        if (mode === 'transaction') await this.durable.client.query(insert, [id]);
+        if (id === POISON) {
+          runs++;
+          if (broken) throw new TypeError('poison');
+        }
+        if (mode === 'claim') {
+          await this.durable.transaction('write', (client) => client.query(insert, [id]).then(() => null));
+        }
+      }
+    }
+    await world.start({
+      controllers: [Handlers],
+      imports: [DurableModule.forRoot({ connection: databaseUrl(), schema, mode, fastFailover: false })],
+      server: {
+        consumer: { groupId: group },
+        retry: { attempts: 3, initial: 1, max: 20 },
+        ...server,
+      },
+    });
+  };
+
+  const effects = async () => {
+    const { rows } = await pool.query<{ id: number }>(`select id from ${schema}.effect order by seq`);
+    return rows.map(({ id }) => id);
+  };
+  const consumed = () => eventually(async () => (await world.committed(group, topic)) === GOOD + 1, PATIENCE);
+  const expectOrder = async (wanted: readonly number[], ordering: string) => {
+    const found = await effects();
+    const of = (list: readonly number[], key: number) => list.filter((id) => keyOf(id) === key);
+    if (ordering === 'partition') expect(found).toEqual(wanted);
+    expect(found).toHaveLength(wanted.length);
+    for (let key = 0; key < KEYS; key++) expect(of(found, key)).toEqual(of(wanted, key));
+  };
+  const endings = async () =>
+    (
+      await pool.query(
+        `select state, attempts, record_offset from ${schema}.executions where state not in ('completed', 'claimed')`,
+      )
+    ).rows as unknown[];
+
+  const modes = (['transaction', 'claim'] as const).flatMap((mode) =>
+    (['partition', 'key'] as const).map((ordering) => [mode, ordering] as const),
+  );
+
+  describe.each(modes)('in %s mode, ordered by %s', (mode, ordering) => {
+    it('is dead in ledger and topic, and the others are done in order', async () => {
+      await start(mode, { ordering, deadLetter: true });
+      await consumed();
+      await expectOrder(good, ordering);
+      expect(runs).toBeGreaterThanOrEqual(3);
+      expect(await endings()).toEqual([{ state: 'dead', attempts: 3, record_offset: `${POISON}` }]);
+      const letters = await world.read(`${topic}.dlt`);
+      expect(letters.map((letter) => headerOf(letter, 'dlt-original-offset'))).toEqual([`${POISON}`]);
+      expect(letters.map((letter) => headerOf(letter, 'dlt-attempts'))).toEqual(['3']);
+    });
+
+    it('holds its partition or key where it is to block, and goes on when it is healed', async () => {
+      await start(mode, { ordering, onExhausted: 'block' });
+      const before =
+        ordering === 'partition'
+          ? good.filter((id) => id < POISON)
+          : good.filter((id) => keyOf(id) !== keyOf(POISON) || id < POISON);
+      await eventually(async () => (await effects()).length === before.length && runs > 4, PATIENCE);
+      await expectOrder(before, ordering);
+      expect(await world.committed(group, topic)).toBeLessThanOrEqual(POISON);
+      expect(await endings()).toEqual([]);
+      broken = false;
+      await consumed();
+      await expectOrder(ids, ordering);
+    });
+
+    it('is skipped by a filter that limits its failures, and the others are done in order', async () => {
+      const filter = new KafkaMaxRetryExceptionFilter(2, () => Promise.resolve(void skipped++));
+      await start(mode, { ordering }, filter);
+      await consumed();
+      await expectOrder(good, ordering);
+      expect(skipped).toBe(1);
+      expect(await endings()).toEqual([{ state: 'skipped', attempts: 2, record_offset: `${POISON}` }]);
+    });
+  });
+});
