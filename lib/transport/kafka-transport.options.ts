@@ -28,7 +28,7 @@ export interface KafkaTransportOptions extends NestOptions {
   ordering?: Ordering;
   /**
    * Bounds of a transaction that records share; `false` = one record each. Default 64 records and 10 ms, which
-   * stretch up to 100 ms while commits take longer than an eighth of that. `concurrent` runs handlers of different keys
+   * stretch up to 250 ms while beginning and committing take longer than a tenth of that. `concurrent` runs handlers of different keys
    * at once on the one connection of their group; for orderings `key` and `none`. Default false.
    */
   groupCommit?: { maxRecords?: number; maxMillis?: number; concurrent?: boolean } | false;

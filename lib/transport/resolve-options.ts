@@ -45,7 +45,7 @@ const DEFAULT_BROKER = 'localhost:9092';
 /** Offsets are bookkeeping: often enough that little is read again after a crash, seldom enough to cost nothing. */
 const COMMIT_INTERVAL = 500;
 const GROUP_MILLIS = 10;
-const STRETCHED_GROUP_MILLIS = 100;
+const STRETCHED_GROUP_MILLIS = 250;
 /** Several groups of each partition. More would only wait as objects, which the driver keeps as bytes. */
 const MAX_HELD_RECORDS = 500;
 const MAX_HELD_BYTES = 8 * 1024 * 1024;

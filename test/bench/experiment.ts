@@ -21,6 +21,8 @@ export interface RunResult {
 export interface Experiment {
   readonly id: string;
   readonly variants: readonly Variant[];
+  /** One run of it takes minutes: it is repeated so often at most. Default: as often as all. */
+  readonly mostRepeats?: number;
   /** One run, in a place of its own, with everything started afresh. */
   run(bed: Bed, variant: Variant, scale: Scale): Promise<RunResult>;
 }

@@ -46,7 +46,8 @@ async function interleaved(
     metrics: new Map<string, number[]>(),
     flaws: [] as string[],
   }));
-  for (let repeat = 1; repeat <= repeats; repeat++) {
+  const times = Math.min(repeats, experiment.mostRepeats ?? repeats);
+  for (let repeat = 1; repeat <= times; repeat++) {
     for (const { variant, metrics, flaws } of runs) {
       const result = await experiment.run(bed, variant, scale).catch(failed);
       for (const [metric, value] of Object.entries(result.metrics))
@@ -55,7 +56,7 @@ async function interleaved(
       const told = Object.entries(result.metrics).map(
         ([metric, value]) => `${metric} ${Number(value.toPrecision(4))}`,
       );
-      const run = repeats > 1 ? ` (${repeat} of ${repeats})` : '';
+      const run = times > 1 ? ` (${repeat} of ${times})` : '';
       log(
         [`${experiment.id}${run}, ${variantNames[variant]}: ${told.join(', ')}`, ...result.flaws].join('; '),
       );

@@ -13,6 +13,7 @@ const failoverMs = 120_000;
 export const failover: Experiment = {
   id: 'failover',
   variants: ['nest', 'ours'],
+  mostRepeats: 1,
   async run(bed, variant) {
     const place = await bed.place(PARTITIONS);
     const trickle = new Trickle(bed, place, PARTITIONS);

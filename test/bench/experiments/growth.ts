@@ -8,6 +8,7 @@ const RATE = 12_000;
 export const growth: Experiment = {
   id: 'growth',
   variants: ['ours'],
+  mostRepeats: 1,
   async run(bed, _variant, scale) {
     const metrics: Record<string, number> = {};
     const flaws: string[] = [];
@@ -53,8 +54,8 @@ async function fillLedger(bed: Bed, schema: string, rows: number): Promise<void>
       `insert into ${schema}.execution
          (fingerprint, record_offset, finished_at, scope_id, partition, state, topic_id, key)
        select hashint8extended(n, 0), n, finished_at, scope_id, n % 12, 1, topic_id,
-              '\\x4d'::bytea || decode(lpad(to_hex((extract(epoch from finished_at) * 1000)::bigint), 12, '0'), 'hex')
-                || substring(sha256(n::text::bytea) from 1 for 10)
+              '\\x4d'::bytea || substring(int8send((extract(epoch from finished_at) * 1000)::bigint) from 3)
+                || substring(sha256(int8send(n)) from 1 for 10)
          from generate_series($1::bigint, $2::bigint) as n,
               lateral (select now() - ($3 - n) * interval '1 millisecond' * 30 as finished_at) as moment,
               (select scope_id, topic_id from ${schema}.fence limit 1) as lane`,

@@ -15,6 +15,7 @@ const effectMs = 60_000;
 export const latency: Experiment = {
   id: 'latency',
   variants: ['nest', 'ours', 'dbos'],
+  mostRepeats: 2,
   async run(bed, variant, { quick }) {
     const place = await bed.place(PARTITIONS);
     const effects = await bed.effectsAsTheyCommit(place);
@@ -22,7 +23,7 @@ export const latency: Experiment = {
     try {
       await subject.ready();
       const warmUp = quick ? 5 : 20;
-      const events = warmUp + (quick ? 10 : variant === 'dbos' ? 40 : 200);
+      const events = warmUp + (quick ? 10 : variant === 'dbos' ? 20 : 200);
       const latencies: number[] = [];
       for (let id = 1; id <= events; id++) {
         const committed = effects.of(id);

@@ -10,6 +10,7 @@ const runMs = 60_000;
 export const startup: Experiment = {
   id: 'startup',
   variants: ['nest', 'ours', 'dbos'],
+  mostRepeats: 2,
   async run(bed, variant) {
     const place = await bed.place(PARTITIONS);
     try {
