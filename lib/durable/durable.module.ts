@@ -10,7 +10,7 @@ import {
 } from '@nestjs/common';
 import { APP_GUARD, APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
-import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
+import { NotDurableError } from '../errors/errors.js';
 import { FenceRegistry } from '../execution/fence-registry.js';
 import type { Ledger } from '../execution/ledger.js';
 import { LedgerCounters } from '../execution/ledger-counters.js';
@@ -21,13 +21,13 @@ import { DurablePool } from '../postgres/durable-pool.js';
 import { FloatingQueries } from '../postgres/floating-queries.js';
 import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
-import { oneOf, onlyKnown, wholeNumber } from '../transport/option-checks.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
+import { asyncOptions, checked } from './check-options.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
 import { DurableLedger } from './durable-ledger.js';
-import { DurableMetadataAccessor, EXECUTION_MODES } from './durable-metadata.accessor.js';
+import { DurableMetadataAccessor } from './durable-metadata.accessor.js';
 import {
   aimProbe,
   createProbeController,
@@ -41,7 +41,6 @@ import {
   LEDGER,
   type DurableModuleAsyncOptions,
   type DurableModuleOptions,
-  type DurableOptionsFactory,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
 import { expectDistinctNames, markHandlers } from './handler-names.js';
@@ -53,27 +52,9 @@ import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
 import { ServerWatch } from './server-watch.js';
 
-const KNOWN: readonly (keyof DurableModuleOptions)[] = [
-  'applicationName',
-  'clock',
-  'connection',
-  'fastFailover',
-  'global',
-  'keyHeader',
-  'lease',
-  'ledger',
-  'messageIdRetention',
-  'migrate',
-  'mode',
-  'prepare',
-  'producer',
-  'retention',
-  'schema',
-];
 const DEFAULT_RETENTION = 7 * 24 * 3_600_000;
 const DEFAULT_MESSAGE_ID_RETENTION = 3_600_000;
 const DEFAULT_LEASE = 30_000;
-const LEAST_LEASE = 100;
 const DEFAULT_KEY_HEADER = 'idempotency-key';
 
 /**
@@ -261,43 +242,4 @@ function createKeeper(options: DurableModuleOptions, core: DurableCore, outlet: 
 
 function createWatch({ fastFailover = true }: DurableModuleOptions, core: DurableCore): ServerWatch {
   return new ServerWatch(fastFailover, core.ledger.members, core.clock, new Logger('DurableLedger'));
-}
-
-function asyncOptions(
-  { useFactory, useClass, useExisting, inject }: DurableModuleAsyncOptions,
-  global: boolean,
-): Provider[] {
-  const checkedLate = (options: DurableModuleOptions) => {
-    if ((options.global ?? global) === global) return checked(options);
-    throw new InvalidOptionError(
-      'DurableModule.global',
-      `is ${options.global} from a factory, which comes too late: give it to forRootAsync() itself`,
-    );
-  };
-  if (useFactory) {
-    const factory = async (...args: never[]) => checkedLate(await useFactory(...args));
-    return [{ provide: DURABLE_OPTIONS, useFactory: factory, inject: (inject ?? []) as never[] }];
-  }
-  const source = useExisting ?? useClass;
-  if (!source)
-    throw new InvalidOptionError('forRootAsync', 'needs one of useFactory, useClass and useExisting');
-  const factory = async (from: DurableOptionsFactory) => checkedLate(await from.createDurableOptions());
-  const provider: Provider = { provide: DURABLE_OPTIONS, useFactory: factory, inject: [source] };
-  return useClass ? [useClass, provider] : [provider];
-}
-
-function checked(options: DurableModuleOptions): DurableModuleOptions {
-  onlyKnown('DurableModule', options, KNOWN);
-  if (!options.ledger && !options.connection) {
-    throw new InvalidOptionError(
-      'DurableModule.connection',
-      'is missing: give a Postgres URL, pool options or a pg.Pool. Is DATABASE_URL set?',
-    );
-  }
-  for (const name of ['retention', 'messageIdRetention'] as const) {
-    if (options[name] !== undefined) wholeNumber(`DurableModule.${name}`, options[name], 1);
-  }
-  if (options.lease !== undefined) wholeNumber('DurableModule.lease', options.lease, LEAST_LEASE);
-  if (options.mode !== undefined) oneOf('DurableModule.mode', options.mode, EXECUTION_MODES);
-  return { ...options };
 }

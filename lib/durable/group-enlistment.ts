@@ -1,7 +1,8 @@
 import type { Attempt, Delivery } from '../consumption/attempt.js';
 import type { AfterCommit, Ending, Group, GroupResource } from '../consumption/group.js';
 import { FencedError, IdempotencyKeyError, KeyReusedError } from '../errors/errors.js';
-import type { Admission, Execution, LaneWork } from '../execution/admissions.js';
+import type { Admission } from '../execution/admissions.js';
+import type { Execution, LaneWork } from '../execution/prepared-lane.js';
 import { ClaimGroup } from '../execution/claim-group.js';
 import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';

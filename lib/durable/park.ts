@@ -2,7 +2,7 @@ import type { Delivery } from '../consumption/attempt.js';
 import { errorFacts } from '../consumption/dead-letter.js';
 import { parkingDelay, type ParkingPolicy } from '../consumption/parking-policy.js';
 import { FencedError } from '../errors/errors.js';
-import type { LaneWork } from '../execution/admissions.js';
+import type { LaneWork } from '../execution/prepared-lane.js';
 import type { FenceRegistry } from '../execution/fence-registry.js';
 import type { Ledger } from '../execution/ledger.js';
 import type { ParkingError } from '../execution/ledger-parking.js';

@@ -1,13 +1,7 @@
 import { CommitUnknownError, ExecutionInWorkError, FencedError, LeaseLostError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
-import {
-  Admissions,
-  reached,
-  type Admission,
-  type Execution,
-  type LaneWork,
-  type PreparedLane,
-} from './admissions.js';
+import { Admissions, type Admission } from './admissions.js';
+import { reached, type Execution, type LaneWork, type PreparedLane } from './prepared-lane.js';
 import { ClaimJournal } from './claim-journal.js';
 import type { HoldVerdict } from './claims.js';
 import { recordsOf } from './execution-group.js';

@@ -1,6 +1,6 @@
 import { LedgerUnreachableError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
-import type { Execution } from './admissions.js';
+import type { Execution } from './prepared-lane.js';
 import { insist } from './insist.js';
 import type { Lease } from './lease.js';
 import type { Ledger, OutboxRecord } from './ledger.js';

@@ -1,6 +1,7 @@
 import { CommitUnknownError, LedgerUnreachableError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
-import { Admissions, hasRow, reached, type Admission, type Execution, type LaneWork } from './admissions.js';
+import { Admissions, type Admission } from './admissions.js';
+import { hasRow, reached, type Execution, type LaneWork } from './prepared-lane.js';
 import type { FenceRegistry } from './fence-registry.js';
 import type { FinishedExecution, GroupExecutions, OpenedRun } from './group-executions.js';
 import type { Lane, Ledger, LedgerTransaction, OutboxRecord } from './ledger.js';

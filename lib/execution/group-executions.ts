@@ -1,5 +1,6 @@
 import type { KafkaRecord } from '../messages/record.js';
-import type { Admission, Execution, LaneWork } from './admissions.js';
+import type { Admission } from './admissions.js';
+import type { Execution, LaneWork } from './prepared-lane.js';
 import type { Lane, OutboxRecord } from './ledger.js';
 import type { RunJournal } from './run-journal.js';
 

@@ -1,5 +1,5 @@
 import type { KafkaRecord } from '../messages/record.js';
-import type { PreparedLane } from './admissions.js';
+import type { PreparedLane } from './prepared-lane.js';
 import type { FenceRegistry } from './fence-registry.js';
 import type { LetterToStore, ParkingWork } from './ledger-parking.js';
 

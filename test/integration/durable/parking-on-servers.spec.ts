@@ -1,7 +1,7 @@
 import { Controller } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import pg from 'pg';
-import { DurableExecution, DurableModule } from '../../../lib/index.js';
+import { Durable, DurableExecution, DurableModule, type ExecutionMode } from '../../../lib/index.js';
 import { eventually } from '../../support/eventually.js';
 import { KafkaApps, type KafkaApp } from '../../support/kafka-app.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
@@ -11,7 +11,11 @@ const ROUNDS = 3;
 const BAD = 'k42';
 const PARTITIONS = 4;
 
-describe.each(['partition', 'key'] as const)('parked records on real servers, ordering %s', (ordering) => {
+describe.each([
+  ['partition', 'transaction'],
+  ['key', 'transaction'],
+  ['key', 'claim'],
+] as const)('parked records on real servers, ordering %s, mode %s', (ordering, mode: ExecutionMode) => {
   let apps: KafkaApps;
   let pool: pg.Pool;
   let schema: string;
@@ -45,10 +49,15 @@ describe.each(['partition', 'key'] as const)('parked records on real servers, or
     class Handlers {
       constructor(private readonly durable: DurableExecution) {}
 
+      @Durable({ mode, name: 'handlers.run' })
       @EventPattern<string>(topic)
       async run(@Payload() text: string) {
-        await this.durable.client.query(`insert into "${schema}".effect (text) values ($1)`, [text]);
+        const write = (client: DurableExecution['client']) =>
+          client.query(`insert into "${schema}".effect (text) values ($1)`, [text]);
+        if (mode === 'transaction') await write(this.durable.client);
         if (text.startsWith(`${BAD}:`) && !healed) throw new Error('no such account');
+        if (mode === 'claim')
+          await this.durable.transaction('write', async (client) => void (await write(client)));
       }
     }
     return apps.start({

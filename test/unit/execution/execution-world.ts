@@ -1,4 +1,4 @@
-import type { Execution, LaneWork } from '../../../lib/execution/admissions.js';
+import type { Execution, LaneWork } from '../../../lib/execution/prepared-lane.js';
 import { ExecutionGroup } from '../../../lib/execution/execution-group.js';
 import type { FinishedExecution } from '../../../lib/execution/group-executions.js';
 import { FenceRegistry, type FenceHolder } from '../../../lib/execution/fence-registry.js';
