@@ -435,7 +435,7 @@ describe('a handler in claim mode', () => {
     world.kafka.produce('t', keyed('k'));
     await world.start({
       controllers: [Handlers],
-      server: { handlerTimeout: 50, retry: { attempts: 3, initial: 1, max: 5 } },
+      server: { handlerTimeout: 1_000, retry: { attempts: 3, initial: 1, max: 5 } },
     });
     await eventually(async () => world.log.matching('did not finish within').length > 0);
     expect(calls).toEqual(['run']);
