@@ -106,6 +106,7 @@ export class DurableLedger {
    * Puts dead records back into their topics, where their handler runs for them under their original idempotency key; other
    * durable handlers of the topic pass them by. A dead execution is taken back in the transaction that writes its record
    * to the outbox, oldest first: whenever this stops, calling it again goes on. Only what this application consumes.
+   * Parked sequences are tried at once, as by `retryParked`, unless the filter asks for more than group, handler and topic.
    *
    * With `from`, a dead-letter topic is read instead, from its first letter to the last that is there. The ledger remembers
    * what was put back, from wherever: calling it again puts back what is left.

@@ -187,6 +187,7 @@ export class GroupEnlistment implements GroupResource {
     const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
     const { timestamp, key, value, headers } = delivery.record;
     const fence = await fences.take(work.lane, work.holder);
+    const place = letter && { sequence: letter.sequence, offset: delivery.record.offset };
     let known: KnownExecution | undefined;
     try {
       known = await ledger.conclude({
@@ -199,16 +200,18 @@ export class GroupEnlistment implements GroupResource {
         reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
         deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
         outbox: outbox ?? null,
-        letter: letter && { sequence: letter.sequence, offset: delivery.record.offset },
+        letter: place,
       });
     } catch (error) {
       if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
     }
     this.countEnding(ending.state, known);
-    // Whether the letter was still there is for the ledger to say.
-    if (letter) fences.forget(fence, undefined);
-    else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
+    if (place) {
+      // Of one that had ended before, the ledger is to say whether it was still there.
+      if (known) fences.forget(fence, undefined);
+      else fences.parking.committed({ fence, appended: [], removed: [place] });
+    } else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.

@@ -31,6 +31,8 @@ export interface RedriveOptions {
 export interface RedriveReport {
   /** Records that are on their way back. */
   readonly redriven: number;
+  /** Parked sequences whose heads are tried at once; of a dry run, those that would be. */
+  readonly parked: number;
   /** Left because they were put back `maxRedrives` times already. */
   readonly tooOften: number;
   /** Left because no handler of that name consumes their topic in that group in this application. */
@@ -57,7 +59,15 @@ export class RedriveRun {
   private readonly limit: number;
   private readonly rate: number;
   private readonly maxRedrives: number;
-  private readonly counts = { redriven: 0, tooOften: 0, notConsumed: 0, done: 0, early: 0, notLetters: 0 };
+  private readonly counts = {
+    redriven: 0,
+    parked: 0,
+    tooOften: 0,
+    notConsumed: 0,
+    done: 0,
+    early: 0,
+    notLetters: 0,
+  };
 
   /** @throws InvalidOptionError */
   constructor(

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { InvalidOptionError } from '../errors/errors.js';
+import type { ParkedHead } from '../execution/ledger-parking.js';
 import type { DeadExecution, DeadFilter } from '../execution/ledger-redrive.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import { encodedForms, positionOf } from '../messages/idempotency-key.js';
@@ -19,6 +20,7 @@ import {
   type RedriveReport,
 } from './redrive-run.js';
 
+const PAGE = 1_000;
 const FILTERS = ['from', 'group', 'handler', 'topic', 'reason', 'errorClass', 'key', 'since', 'until'];
 
 /** Puts dead records back into their topics, under their original idempotency keys. */
@@ -39,8 +41,24 @@ export class Redriver {
     const keys = key === undefined ? undefined : keyForms(key);
     await ledger.open();
     if (from !== undefined) return this.letters.redrive(topicName(from), { ...facts, key }, run);
+    run.add({ parked: await this.retryParked(filter, run.isDry) });
     if (run.isDry) return run.report(await ledger.redrives.count({ ...facts, keys }));
     return this.putBack({ ...facts, keys }, run);
+  }
+
+  /** Parked records are not dead: a filter that asks how or when something died is not about them. */
+  private async retryParked(filter: RedriveFilter, isDry: boolean): Promise<number> {
+    const { parking } = this.core.ledger;
+    const { group, handler, topic, ...others } = filter;
+    if (Object.values(others).some((value) => value !== undefined)) return 0;
+    if (!isDry) return parking.retry({ group, handler, topic });
+    let sequences = 0;
+    let page: readonly ParkedHead[] = [];
+    do {
+      page = await parking.list({ group, handler, topic }, PAGE, page.at(-1)?.id);
+      sequences += page.length;
+    } while (page.length === PAGE);
+    return sequences;
   }
 
   private async putBack(filter: DeadFilter, run: RedriveRun): Promise<RedriveReport> {

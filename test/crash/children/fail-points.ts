@@ -77,6 +77,17 @@ export class FailPoints {
           return verdicts;
         },
       }),
+      parking: overriding(ledger.parking, {
+        park: async (parked) => {
+          await this.reach('before-parking', parked.fence.lane.topic);
+          await ledger.parking.park(parked);
+          await this.reach('after-parking', parked.fence.lane.topic);
+        },
+        postpone: async (lane, postponement) => {
+          await ledger.parking.postpone(lane, postponement);
+          await this.reach('after-postponing', lane.topic);
+        },
+      }),
       // Only events emit: what is noted is theirs.
       markDispatched: (ids) => {
         void this.reach('after-ack', this.topics.events);

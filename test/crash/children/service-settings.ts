@@ -23,6 +23,8 @@ export interface ServiceSettings {
   readonly concurrency?: number | undefined;
   /** Default `partition`. Under `key`, the keys of a group run at once. */
   readonly ordering?: 'partition' | 'key' | undefined;
+  /** What follows the last attempt: a dead letter, unless it is to be parked. */
+  readonly onExhausted?: 'park' | undefined;
   /** What fails elsewhere does not fail here. */
   readonly healed?: boolean | undefined;
   /** Of claims, ms. */
@@ -48,7 +50,15 @@ export type WorkWindow =
 
 /** On the way of a record that fails for good, and on its way back. */
 export type FailureWindow =
-  'after-failure' | 'before-ending' | 'after-ending' | 'after-letter' | 'before-redrive' | 'after-redrive';
+  | 'after-failure'
+  | 'before-ending'
+  | 'after-ending'
+  | 'after-letter'
+  | 'before-redrive'
+  | 'after-redrive'
+  | 'before-parking'
+  | 'after-parking'
+  | 'after-postponing';
 
 export type Place = WorkWindow | FailureWindow;
 

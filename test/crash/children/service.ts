@@ -40,6 +40,9 @@ const ledger = new OwnLedger({
   log: new Logger('Ledger'),
 });
 
+/** Never held for an operator. */
+const QUICK_PARKING = { retryAfter: 50, factor: 1, attempts: 1_000_000 };
+
 @Controller()
 class EffectController {
   constructor(private readonly durable: DurableExecution) {}
@@ -144,6 +147,7 @@ const app = await NestFactory.createMicroservice<MicroserviceOptions>(
     groupCommit: { maxRecords: settings.maxRecords, maxMillis: 50, concurrent: ordering === 'key' },
     retry: { attempts: settings.attempts, initial: 50, max: 200 },
     deadLetter: true,
+    ...(settings.onExhausted && { onExhausted: settings.onExhausted, parking: QUICK_PARKING }),
     provision: false,
   }),
 );

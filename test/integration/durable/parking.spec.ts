@@ -186,7 +186,10 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
     expect(await effectsOf(BAD)).toEqual(of(BAD, followers + 4));
   });
 
-  it('are held for an operator after their tries, and go on when one wants it', async () => {
+  it.each([
+    ['retryParked', (ledger: DurableLedger, id: string) => ledger.retryParked({ id })],
+    ['redrive', (ledger: DurableLedger) => ledger.redrive().then(({ parked }) => parked)],
+  ])('are held for an operator after their tries, and go on by %s()', async (_name, goOn) => {
     produce(1);
     const app = await start({ ...quick, parking: { retryAfter: 1, factor: 1, attempts: 3 } });
     const ledger = app.get(DurableLedger);
@@ -203,7 +206,9 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
     expect(calls).toHaveLength(tries);
     expect(world.log.matching('held until an operator')).toHaveLength(1);
     healed = true;
-    await ledger.retryParked({ id: head.id });
+    expect(await ledger.redrive({}, { dryRun: true })).toMatchObject({ parked: 1, redriven: 0 });
+    expect(await ledger.redrive({ reason: 'exhausted' })).toMatchObject({ parked: 0, redriven: 0 });
+    expect(await goOn(ledger, head.id)).toBe(1);
     await eventually(async () => (await effectsOf(BAD)).length === 2);
     await expectAllInOrder(2);
   });

@@ -15,7 +15,16 @@ import { eventually } from '../../support/eventually.js';
 import { KafkaApps, type KafkaApp } from '../../support/kafka-app.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
 
-const nothing = { redriven: 0, tooOften: 0, notConsumed: 0, done: 0, early: 0, notLetters: 0, histogram: [] };
+const nothing = {
+  redriven: 0,
+  parked: 0,
+  tooOften: 0,
+  notConsumed: 0,
+  done: 0,
+  early: 0,
+  notLetters: 0,
+  histogram: [],
+};
 
 jest.setTimeout(150_000);
 

@@ -4,7 +4,7 @@ import { Durable, DurableExecution, DurableLedger, KafkaTerminalException } from
 import { DurableWorld, headerText, SERVER_GROUP } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 
-const nothing = { redriven: 0, tooOften: 0, notConsumed: 0, done: 0, early: 0, notLetters: 0 };
+const nothing = { redriven: 0, parked: 0, tooOften: 0, notConsumed: 0, done: 0, early: 0, notLetters: 0 };
 
 describe('DurableLedger.redrive()', () => {
   let world: DurableWorld;
