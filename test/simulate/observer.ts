@@ -26,6 +26,8 @@ export class Observer {
   private readonly fenceMoves: FenceMove[] = [];
   private readonly offsetCommits: OffsetCommit[] = [];
   private readonly committed = new Map<string, number>();
+  /** Requests that were answered by an error: a new one under their key may take their row over. */
+  private readonly failed = new Set<string>();
   private offsetsChanged = false;
 
   /** @param nameOf the process that a ledger belongs to. */
@@ -118,6 +120,9 @@ export class Observer {
       return `${name} to ${nextOffset} in epoch ${epoch}`;
     });
     const runs = rows.map(({ row }) => (row as Effect).run);
+    for (const { scope, state, partition, offset } of executions) {
+      if (state === 'failed') this.failed.add(`${scope.handler} ${partition}/${offset}`);
+    }
     const ended = executions.filter(({ state }) => state !== 'completed').map(({ state }) => state);
     const parts = [
       ...(moves.length > 0 ? [`moves ${moves.join(', ')}`] : []),
@@ -187,7 +192,8 @@ export class Observer {
     );
     return records.flatMap(({ partition: place, offset, identity, variant }) => {
       if (place !== partition || offset < nextOffset || !isAsked(offset)) return [];
-      return dead.has(offset) || done.has(`${identity}/${variant}`)
+      const isFailed = this.failed.has(`${handler} ${place}/${offset}`);
+      return isFailed || dead.has(offset) || done.has(`${identity}/${variant}`)
         ? []
         : `${offset} is not done in ${handler}`;
     });
