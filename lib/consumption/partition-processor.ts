@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
@@ -61,6 +62,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     private readonly context: EngineContext,
     private readonly before: BegunOffsets,
   ) {
+    // As many sequences wait for something as there are keys in trouble.
+    setMaxListeners(0, this.ending.signal);
     const { ordering, groupCommit } = context.options;
     this.order = { isShared: ordering !== 'partition', isConcurrent: groupCommit.concurrent };
     this.sequences = new Sequences(ordering);
@@ -189,14 +192,9 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
 
   /** Works on what was taken until it is given back, in a slot that it releases. */
   private async work(entries: readonly Entry[], trial: Trial | undefined): Promise<void> {
-    const sequences = new Set(entries.map(({ sequence }) => sequence));
-    const { failures, stragglers } = await this.run(entries, sequences.size > 1);
-    const waits = new Map<Sequence, Promise<void>[]>();
-    const wait = (sequence: Sequence, until: Promise<void>) => {
-      const others = waits.get(sequence);
-      if (others) others.push(until);
-      else waits.set(sequence, [until]);
-    };
+    const waits = new Map<Sequence, Promise<void>[]>(entries.map(({ sequence }) => [sequence, []]));
+    const wait = (sequence: Sequence, until: Promise<void>) => waits.get(sequence)!.push(until);
+    const { failures, stragglers } = await this.run(entries, waits.size > 1);
     for (const failure of failures) {
       const held = sequencesOf(failure.undone, entries);
       const recovered = this.recover(failure, held);
@@ -213,9 +211,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
       );
       return ended;
     });
-    for (const sequence of sequences) {
-      const until = waits.get(sequence);
-      if (until) this.track(Promise.all(until).then(() => this.giveBack(sequence)));
+    for (const [sequence, until] of waits) {
+      if (until.length > 0) this.track(Promise.all(until).then(() => this.giveBack(sequence)));
       else this.giveBack(sequence);
     }
     // A handler that goes on without its group is still at work.

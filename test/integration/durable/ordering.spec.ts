@@ -102,17 +102,19 @@ describe('durable handlers whose records have no order in all', () => {
       await world.start({ controllers: [Handlers], server: keyed('key', concurrent) });
       await world.consumed('t');
       await eventually(async () => (await fences()).every(({ next_offset }) => Number(next_offset) > 0));
-      expect(log.length).toBe(RECORDS);
+      // A run that was undone with the rest of its group has come again.
+      const calls = log.length;
+      expect(calls).toBeGreaterThanOrEqual(RECORDS);
       await world.rewind('t');
       await world.start({ controllers: [Handlers], server: keyed('key', concurrent) });
       await world.consumed('t');
-      expect(log.length).toBe(RECORDS);
+      expect(log.length).toBe(calls);
       // As if the fence had never been moved: then the rows tell.
       await world.rewind('t');
       await world.query('update {schema}.fence set next_offset = 0, previous_offset = 0');
       await world.start({ controllers: [Handlers], server: keyed('key', concurrent) });
       await world.consumed('t');
-      expect(log.length).toBe(RECORDS);
+      expect(log.length).toBe(calls);
       await expectEachOnceInOrder(texts);
     });
 
