@@ -72,6 +72,8 @@ export interface EnginePorts {
   /** Absent where nothing can be parked. */
   readonly parking?: Parking | undefined;
   readonly groupId: GroupHost['groupId'];
+  /** Awaited when partitions were assigned, before they are read. Never rejects. */
+  prepareToRead(): Promise<unknown>;
   readonly produce: GroupHost['produce'];
   readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */

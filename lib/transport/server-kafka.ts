@@ -84,6 +84,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
+  private readonly preparations: (() => Promise<void>)[] = [];
   private parking: Parking | undefined;
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
@@ -154,6 +155,14 @@ export class ServerKafka
   /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
   useParking(create: (policy: ParkingPolicy) => Parking): void {
     this.parking = create(this.resolved.engine.parking);
+  }
+
+  /**
+   * Has `prepare` run, and waited for, each time that the group has given partitions to the server, before it reads them.
+   * It must not reject. For modules that watch over the group.
+   */
+  beforeReading(prepare: () => Promise<void>): void {
+    this.preparations.push(prepare);
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
@@ -283,6 +292,7 @@ export class ServerKafka
         log: this.logger,
         parking: this.parking,
         groupId,
+        prepareToRead: () => Promise.all(this.preparations.map((prepare) => prepare())),
         route: router.route,
         publish: replies.publish,
         produce: (record) => produceLetter(producer, record),
