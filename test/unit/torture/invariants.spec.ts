@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { invariants, violationsOf } from '../../torture/invariants/check.js';
-import type { Facts, InvariantName } from '../../torture/oracle/facts.js';
+import type { Effect, Facts, InvariantName } from '../../torture/oracle/facts.js';
 import { historyOf } from '../../torture/oracle/history.js';
 import { handlers, HOSTILE_HEADER } from '../../torture/work.js';
 import { effect, emitted, healthyRun, record, reply, topics } from './healthy-run.js';
@@ -212,6 +212,28 @@ describe('What is no violation', () => {
       records: records.map((each, n) => ({ ...each, key: `key-${n}` })),
     }));
     expect(found).toEqual([]);
+  });
+
+  it('an earlier record of another key in a topic that is gone, where order is by key', () => {
+    const gone = [5, 3].map((offset) =>
+      effect(
+        record(topics.volatile, 0, offset, `volatile-${offset}`, { key: `key-${offset}` }),
+        handlers.volatile,
+      ),
+    );
+    const anew = [3, 5].map((offset) =>
+      record(topics.volatile, 0, offset, `anew-${offset}`, { key: 'key-5' }),
+    );
+    const change =
+      (effects: readonly Effect[]): Plant =>
+      (facts) => ({
+        ordering: 'key',
+        lastWave: 2,
+        records: [...facts.records, ...anew],
+        effects: [...facts.effects, ...effects],
+      });
+    expect(still('I3', change(gone))).toEqual([]);
+    expect(still('I3', change(gone.map((each) => ({ ...each, recordKey: 'key-5' }))))).toHaveLength(1);
   });
 
   it('an owner that is given its partition back', () => {
