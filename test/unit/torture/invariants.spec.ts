@@ -111,6 +111,15 @@ const planted: Record<InvariantName, Record<string, Plant>> = {
       ],
       instances: [],
     }),
+    'a claimant that commits after another one had begun': ({ effects: [first, ...rest], log }) => ({
+      mode: 'claim',
+      effects: [{ ...first!, committedAt: first!.committedAt + 20 }, ...rest],
+      log: [
+        ...log.map((line) => ({ ...line, what: 'start' as const })),
+        { ...log[0]!, what: 'start', run: 'another', instance: 'b', at: log[0]!.at + 10 },
+      ],
+      instances: [],
+    }),
   },
   I7: {
     'a record that was not emitted': ({ out }) => ({ out: out.slice(1) }),
@@ -247,6 +256,25 @@ describe('What is no violation', () => {
       effects: [
         { ...effects[0]!, instance: 'b', committedAt: first!.at + 12 },
         { ...effects[1]!, instance: 'a', committedAt: first!.at + 20 },
+      ],
+    }));
+    expect(found).toEqual([]);
+  });
+
+  it('a claimant that commits after its successor in the partition, and before anybody else begins', () => {
+    const found = still('I6', ({ effects: [first, second], generations: [generation], log }) => ({
+      mode: 'claim',
+      generations: [
+        generation!,
+        { generation: 2, at: generation!.at + 15, owned: new Map([['b', new Set(['events/0'])]]) },
+      ],
+      effects: [
+        { ...first!, instance: 'b', committedAt: generation!.at + 20 },
+        { ...second!, instance: 'a', committedAt: generation!.at + 30 },
+      ],
+      log: [
+        ...log.map((line) => ({ ...line, what: 'start' as const })),
+        { ...log[1]!, what: 'start', run: 'another', instance: 'b', at: generation!.at + 40 },
       ],
     }));
     expect(found).toEqual([]);
