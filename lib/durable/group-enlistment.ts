@@ -210,7 +210,7 @@ export class GroupEnlistment implements GroupResource {
     if (place) {
       // Of one that had ended before, the ledger is to say whether it was still there.
       if (known) fences.forget(fence, undefined);
-      else fences.parking.committed({ fence, appended: [], removed: [place] });
+      else fences.parkingCommitted({ fence, appended: [], removed: [place] });
     } else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
@@ -330,7 +330,7 @@ export class GroupEnlistment implements GroupResource {
     return {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
       holder,
-      isShared: this.group.order.isShared,
+      isShared: this.group.order.isShared || delivery.letter !== undefined,
       letter: delivery.letter?.sequence,
       maxLetters: host.parkingPolicy.maxLetters,
       records: own.map(({ record }) => record),
