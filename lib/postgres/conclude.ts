@@ -14,7 +14,8 @@ import { lanePosition, letterRemoved } from './parking-work.js';
 import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
-import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
+import type { Statement, Statements } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 /** How often the row under the key may change while we decide. */
 const MAX_ROUNDS = 5;

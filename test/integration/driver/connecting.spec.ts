@@ -1,5 +1,5 @@
 import { jest } from '@jest/globals';
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { connect as dial } from 'node:net';
 import kafkajs, { type Consumer, type Kafka } from 'kafkajs';
 import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
@@ -160,6 +160,36 @@ describe('the kafkajs driver, connecting', () => {
     await producer.disconnect();
     await bench.close();
     await proxy.close();
+  });
+
+  it('has no request wait for the acknowledgement of another one’s packet', async () => {
+    const bench = new Bench();
+    const delayed = new Set<unknown>();
+    class WatchedSocket extends Socket {
+      override setNoDelay(noDelay?: boolean): this {
+        if (noDelay === true) delayed.delete(this);
+        return super.setNoDelay(noDelay);
+      }
+    }
+    const driver = new KafkajsDriver(
+      {
+        brokers: brokers(),
+        socketFactory: ({ host, port, onConnect }) => {
+          const socket = new WatchedSocket();
+          delayed.add(socket);
+          return socket.connect({ host, port }, onConnect);
+        },
+      },
+      systemClock,
+      silentLog,
+    );
+    const topic = await bench.topic();
+    const producer = driver.createProducer();
+    await producer.connect();
+    await producer.send(record(topic, 'x'));
+    expect([...delayed]).toEqual([]);
+    await producer.disconnect();
+    await bench.close();
   });
 
   it('tries a produce for half a minute, long enough for another leader, and for less while it closes', async () => {
