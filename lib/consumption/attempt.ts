@@ -188,6 +188,12 @@ export class Attempt {
     else this.whenAborted = listener;
   }
 
+  /** Its run has ended. Lets go of what that was called with, which would otherwise live until the group has committed. */
+  ended(): void {
+    if (!this.streaming) this.whenAborted = undefined;
+    if (this.resource) this.enlistLate = undefined;
+  }
+
   reply(reply: EncodedReply): void {
     if (this.aborted) return;
     if (this.resource) this.replies.push(reply);

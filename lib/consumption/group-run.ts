@@ -112,6 +112,7 @@ export class GroupRun {
       const attempt = new Attempt(delivery, this.group, this.context.publish);
       const result = this.skip(attempt) ?? (await this.start(attempt));
       this.running.delete(attempt);
+      attempt.ended();
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;
       if (++this.runs === 1) this.first = this.elapsed();
