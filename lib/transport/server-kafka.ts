@@ -7,6 +7,7 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { Attempt } from '../consumption/attempt.js';
 import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { Parking } from '../consumption/parking.js';
@@ -85,6 +86,7 @@ export class ServerKafka
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
   private parking: Parking | undefined;
+  private enlistLate: ((attempt: Attempt) => void) | undefined;
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
   private readonly noHook = this.onProcessingStartHook;
@@ -154,6 +156,14 @@ export class ServerKafka
   /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
   useParking(create: (policy: ParkingPolicy) => Parking): void {
     this.parking = create(this.resolved.engine.parking);
+  }
+
+  /**
+   * From the next start on has `enlist` called for a failed attempt that nothing is enlisted for. For modules whose
+   * interceptor enlists attempts: it is not reached where a guard refuses.
+   */
+  useLateEnlistment(enlist: (attempt: Attempt) => void): void {
+    this.enlistLate = enlist;
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
@@ -282,6 +292,7 @@ export class ServerKafka
         clock: resolved.clock,
         log: this.logger,
         parking: this.parking,
+        enlistLate: this.enlistLate,
         groupId,
         route: router.route,
         publish: replies.publish,
@@ -304,6 +315,7 @@ export class ServerKafka
       open,
       parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
+      hasHooks: () => this.onProcessingStartHook !== this.noHook || this.onProcessingEndHook !== undefined,
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
       onStreamTimeout: (name) =>
@@ -316,7 +328,6 @@ export class ServerKafka
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
   private hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T> {
-    if (this.onProcessingStartHook === this.noHook && !this.onProcessingEndHook) return run();
     return new Promise((resolve, reject) => {
       const started = this.onProcessingStartHook(this.transportId, context, async () => {
         try {
