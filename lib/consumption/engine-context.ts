@@ -72,10 +72,17 @@ export interface EnginePorts {
   /** Absent where nothing can be parked. */
   readonly parking?: Parking | undefined;
   readonly groupId: GroupHost['groupId'];
+  /** Awaited when partitions were assigned, before they are read. Never rejects. */
+  prepareToRead(): Promise<unknown>;
   readonly produce: GroupHost['produce'];
   readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */
   reasonOf(error: unknown): string;
+  /**
+   * Called for a failed attempt that has no resource: enlists it, if its handler's attempts are enlisted in something and it
+   * failed before that.
+   */
+  enlistLate?: ((attempt: Attempt) => void) | undefined;
   /** Writes an ending down where nothing is enlisted: publishes the dead letter, if it is one. */
   concludeWithoutResource(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
 }

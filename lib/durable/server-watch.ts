@@ -22,8 +22,7 @@ export class ServerWatch {
 
   addServer(server: ServerKafka): void {
     this.servers.add(server);
-    // It may have become another member.
-    server.status.subscribe(() => this.failOver.hurry());
+    server.beforeReading(() => this.failOver.announce());
   }
 
   start(): void {

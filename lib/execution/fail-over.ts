@@ -1,5 +1,5 @@
 import { describeError } from '../errors/describe-error.js';
-import type { Clock } from '../runtime/clock.js';
+import { settlesWithin, type Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import { Periodic } from '../runtime/periodic.js';
 import type { LedgerMembers, MemberName, OtherMember } from './ledger-members.js';
@@ -8,6 +8,8 @@ import type { LedgerMembers, MemberName, OtherMember } from './ledger-members.js
 const INTERVAL = 500;
 /** How long a process must seem dead: who only lost its connection has a new one by then. */
 const GRACE = 400;
+/** How long the start of reading waits for what is announced: other handlers need no ledger. */
+const ANNOUNCING = 1_000;
 /** Nobody is taken for dead for that long after a look that failed: others may have lost their connections as well. */
 const CALM = 5_000;
 
@@ -56,9 +58,13 @@ export class FailOver {
     this.rounds.start();
   }
 
-  /** Announces at once what has changed in this process. */
-  hurry(): void {
-    this.rounds.hurry();
+  /**
+   * Announces at once what has changed in this process, and resolves when the ledger knows, or after a second. To be
+   * awaited before a member begins to work: if it dies before it was announced, nobody knows whom to have dropped.
+   * Never rejects.
+   */
+  async announce(): Promise<void> {
+    await settlesWithin(this.clock, this.rounds.hurry(), ANNOUNCING);
   }
 
   /** Resolves when nothing is under way any more, and this process is announced no more. Idempotent. */

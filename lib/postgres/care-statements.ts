@@ -1,5 +1,6 @@
 import { escapeIdentifier } from 'pg';
-import { STATE_NUMBERS, type Statement } from './statements.js';
+import type { Statement } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 /** Statements that keep the ledger in order. They run every few seconds at most, and are not prepared. */
 export type CareStatements = ReturnType<typeof createCareStatements>;

@@ -1,13 +1,18 @@
 import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
 import type { ClaimVerdict, ExecutionClaim, KnownExecution, Lane, LaneClaim } from '../execution/ledger.js';
+import type { FreshKeys } from './fresh-keys.js';
 import { knownExecution } from './known-execution.js';
+import { sqlState } from './ledger-connection-error.js';
 import { byteaArray, plainArray } from './parameters.js';
 import type { Row } from './result-types.js';
-import type { Call, Session } from './session.js';
+import type { BatchResult, Call, Session } from './session.js';
 import type { Statements } from './statements.js';
 
 /** How often a key may turn out to be taken, and then not to be there: somebody deletes rows while we look. */
 const MAX_ROUNDS = 5;
+/** SQLSTATE of an insert under a key that has a row. */
+const UNIQUE_VIOLATION = '23505';
+const ROLLBACK: Call = [{ text: 'rollback' }];
 
 export interface LaneVerdicts {
   readonly verdicts: ClaimVerdict[];
@@ -15,24 +20,35 @@ export interface LaneVerdicts {
   readonly synchronousCommit: unknown;
 }
 
+/** What is sent ahead of a claim, in the same round trip. */
+export interface ClaimStart {
+  readonly calls: readonly Call[];
+  /** They begin the transaction: nothing is lost if it begins anew. */
+  readonly begins: boolean;
+}
+
 /**
- * Moves a lane's fence, or shares it, and claims its keys, in one round trip together with what is sent before; one more
- * where some keys are known already. Throws raw errors of the session, and `FencedError`; leaves the transaction to the caller.
+ * Moves a lane's fence, or shares it, and claims its keys, in one round trip together with what is sent before; one or two
+ * more where some keys are known already. Throws raw errors of the session, and `FencedError`; leaves the transaction to
+ * the caller.
  */
 export async function claimLane(
   session: Session,
   statements: Statements,
   scopeId: number,
   claim: LaneClaim,
-  before: readonly Call[],
+  start: ClaimStart,
+  freshKeys: FreshKeys,
 ): Promise<LaneVerdicts> {
-  const first = await session.batch([...before, claimCall(statements, scopeId, claim, claim.executions)]);
+  const first = await claimAtOnce(session, statements, scopeId, claim, start, freshKeys);
   if (first.error !== undefined) throw first.error;
   const answer = first.rows.at(-1)![0]!;
   if (answer['held'] !== '1') throw new FencedError(fencedMessage(claim.fence.lane, claim.fence.epoch));
   const synchronousCommit = answer['synchronous_commit'];
   const { executions } = claim;
-  if (Number(answer['claimed']) === executions.length) {
+  const allNew = Number(answer['claimed']) === executions.length;
+  freshKeys.note(scopeId, allNew);
+  if (allNew) {
     return { verdicts: executions.map(() => 'claimed'), synchronousCommit };
   }
 
@@ -63,6 +79,25 @@ export async function claimLane(
     verdicts: executions.map((execution) => known.get(execution.key.toString('hex')) ?? 'claimed'),
     synchronousCommit,
   };
+}
+
+/** The first try, as one statement that fails if a key is known; then, or if it would, as one that says which. */
+async function claimAtOnce(
+  session: Session,
+  statements: Statements,
+  scopeId: number,
+  claim: LaneClaim,
+  { calls, begins }: ClaimStart,
+  freshKeys: FreshKeys,
+): Promise<BatchResult> {
+  const { executions } = claim;
+  const careful = claimCall(statements, scopeId, claim, executions);
+  if (!begins || executions.length === 0 || !freshKeys.areLikely(scopeId))
+    return session.batch([...calls, careful]);
+  const statement = claim.advanceTo === null ? statements.claimNewShared : statements.claimNew;
+  const tried = await session.batch([...calls, [statement, careful[1]]]);
+  if (sqlState(tried.error) !== UNIQUE_VIOLATION) return tried;
+  return session.batch([ROLLBACK, ...calls, careful]);
 }
 
 export function fencedMessage(lane: Lane, epoch: bigint): string {

@@ -1,5 +1,6 @@
 import { escapeIdentifier } from 'pg';
-import { AT_ONCE, statementName, STATE_NUMBERS, type Statement } from './statements.js';
+import { statementName, type Statement } from './statements.js';
+import { AT_ONCE, STATE_NUMBERS } from './stored-values.js';
 
 const { completed, failed, claimed } = STATE_NUMBERS;
 

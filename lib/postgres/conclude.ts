@@ -14,7 +14,8 @@ import { lanePosition, letterRemoved } from './parking-work.js';
 import { byteaArray, storableText } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call, Session } from './session.js';
-import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
+import type { Statement, Statements } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 /** How often the row under the key may change while we decide. */
 const MAX_ROUNDS = 5;
@@ -36,6 +37,10 @@ export async function conclude(
   return pool.use(async (session) => {
     try {
       const known = await writeExecution(pool, session, statements, scopeId, conclusion);
+      if (known !== 'written' && known.fingerprint !== conclusion.execution.fingerprint) {
+        await session.rollback();
+        return known;
+      }
       await commit(pool, session, known === 'written' ? [...belongings, ...letter] : letter);
       return known === 'written' || isAt(known, conclusion) ? undefined : known;
     } catch (error) {

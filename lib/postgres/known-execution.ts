@@ -1,6 +1,6 @@
 import type { ExecutionState, KnownExecution } from '../execution/ledger.js';
 import type { Row } from './result-types.js';
-import { STATE_NUMBERS } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 const STATES = new Map<number, ExecutionState>(
   (Object.keys(STATE_NUMBERS) as ExecutionState[]).map((state) => [STATE_NUMBERS[state], state]),

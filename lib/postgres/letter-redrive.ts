@@ -3,7 +3,8 @@ import type { FoundLetter, LetterVerdict } from '../execution/ledger-redrive.js'
 import { byteaArray, plainArray, textArray, type Parameter } from './parameters.js';
 import type { Row } from './result-types.js';
 import type { Session } from './session.js';
-import { STATE_NUMBERS, type Statement } from './statements.js';
+import type { Statement } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 export interface LetterStatements {
   readonly find: Statement;

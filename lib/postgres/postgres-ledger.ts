@@ -21,6 +21,7 @@ import { fencedMessage } from './claim-lane.js';
 import { conclude } from './conclude.js';
 import { DispatchedMarks } from './dispatched-marks.js';
 import { FloatingQueries } from './floating-queries.js';
+import { FreshKeys } from './fresh-keys.js';
 import { knownExecution } from './known-execution.js';
 import { LedgerPool } from './ledger-pool.js';
 import { checkSchema, migrate } from './migrator.js';
@@ -68,6 +69,7 @@ export class PostgresLedger implements Ledger {
   private readonly statements: Statements;
   /** Whose the fences are: readable for people, and different for each ledger of a process. */
   private readonly owner: string;
+  private readonly freshKeys = new FreshKeys();
   private readonly refuseFloating: RefuseFloating;
   private opening: Promise<void> | undefined;
   private opened: Opened | undefined;
@@ -143,7 +145,14 @@ export class PostgresLedger implements Ledger {
 
   transaction(options?: TransactionOptions): PostgresTransaction {
     const { pool, scopes } = this.parts();
-    return new PostgresTransaction(pool, this.statements, scopes, this.refuseFloating, options);
+    return new PostgresTransaction(
+      pool,
+      this.statements,
+      scopes,
+      this.freshKeys,
+      this.refuseFloating,
+      options,
+    );
   }
 
   async findExecution(scope: Scope, key: Buffer): Promise<KnownExecution | undefined> {

@@ -25,7 +25,8 @@ import { lanePosition, lettersAdded } from './parking-work.js';
 import type { OpenLedger } from './postgres-failures.js';
 import type { Row } from './result-types.js';
 import type { Call, Session } from './session.js';
-import { STATE_NUMBERS, type Statements } from './statements.js';
+import type { Statements } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 /** Parked records in Postgres. */
 export class PostgresParking implements LedgerParking {

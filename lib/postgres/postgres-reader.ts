@@ -15,7 +15,7 @@ import type { LedgerPool } from './ledger-pool.js';
 import { byteaArray } from './parameters.js';
 import { createReaderStatements, type ReaderStatements } from './reader-statements.js';
 import type { Row } from './result-types.js';
-import { STATE_NUMBERS } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 type PageKey = readonly [finishedAt: string, scopeId: number, key: string];
 

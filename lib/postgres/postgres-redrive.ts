@@ -18,7 +18,8 @@ import { createLetterStatements, decideLetters, type LetterStatements } from './
 import type { OpenLedger } from './postgres-failures.js';
 import type { Row } from './result-types.js';
 import type { Call } from './session.js';
-import { STATE_NUMBERS, type Statement, type Statements } from './statements.js';
+import type { Statement, Statements } from './statements.js';
+import { STATE_NUMBERS } from './stored-values.js';
 
 /** People's requests: rare, and planned best with their values in sight, so not prepared. */
 function createRedriveStatements(schema: string): Record<'count' | 'find' | 'takeBack', Statement> {

@@ -17,6 +17,7 @@ import type {
   TransactionOptions,
 } from '../execution/ledger.js';
 import { claimLane } from './claim-lane.js';
+import type { FreshKeys } from './fresh-keys.js';
 import { laneName, storeOutbox, storeReplies } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
 import { COMMIT, type LedgerPool } from './ledger-pool.js';
@@ -64,6 +65,7 @@ export class PostgresTransaction implements LedgerTransaction {
     private readonly pool: LedgerPool,
     private readonly statements: Statements,
     private readonly scopes: ScopeIds,
+    private readonly freshKeys: FreshKeys,
     private readonly refuseFloating: RefuseFloating,
     { isConcurrent = false }: TransactionOptions = {},
   ) {
@@ -165,15 +167,16 @@ export class PostgresTransaction implements LedgerTransaction {
     const name = laneName(scopeId, claim.fence.lane);
     if (this.lanes.has(name)) throw new WrongCallOrderError('claim() was called twice for one lane');
     const begin = await this.connect();
-    const before: Call[] = begin ? [begin] : [];
-    if (claim.advanceTo === null) before.push(this.shareCall(scopeId, claim.fence.lane));
+    const calls: Call[] = begin ? [begin] : [];
+    if (claim.advanceTo === null) calls.push(this.shareCall(scopeId, claim.fence.lane));
     return this.guarded(async (session) => {
       const { verdicts, synchronousCommit } = await claimLane(
         session,
         this.statements,
         scopeId,
         claim,
-        before,
+        { calls, begins: begin !== undefined },
+        this.freshKeys,
       );
       if (this.pool.noteSynchronousCommit(synchronousCommit)) this.switchSynchronousCommitOn = true;
       this.lanes.set(name, { claim, verdicts });

@@ -1,8 +1,10 @@
 import { hash } from 'node:crypto';
 import { escapeIdentifier } from 'pg';
 import type { Lane } from '../execution/ledger.js';
+import { createLaneStatements, fenceConditions } from './lane-statements.js';
 import { createParkingStatements } from './parking-statements.js';
 import { createStepStatements } from './step-statements.js';
+import { AT_ONCE, STATE_NUMBERS } from './stored-values.js';
 
 /** A statement whose text never changes, so that Postgres may keep it prepared under its name. */
 export interface Statement {
@@ -15,15 +17,6 @@ export interface Statement {
 const MAX_NAME_BYTES = 63;
 
 /**
- * The time of rows that are written together. One for all of them: each later one would have their index by time log a new
- * end of its range, which is a tenth of what a record without a reply writes.
- */
-export const AT_ONCE = 'statement_timestamp()';
-
-/** Numbers by which `execution.state` is stored. */
-export const STATE_NUMBERS = { completed: 1, failed: 2, dead: 3, skipped: 4, claimed: 5 } as const;
-
-/**
  * Every statement of the ledger's daily work, for one schema. Parameters are described by the callers; all of them are
  * typed in the text, so that nothing depends on how Postgres guesses.
  */
@@ -34,34 +27,7 @@ export function createStatements(schema: string, prepare: boolean) {
   const named = (name: string, text: string): Statement =>
     prepare ? { name: statementName(schema, name, text), text } : { text };
 
-  const position = 'scope_id = $1::int and topic_id = $2::uuid and partition = $3::int';
-
-  // Taken alone, this is the end of a zombie: no row comes back once somebody else has the epoch. An update that waited
-  // for a row sees its newest version (READ COMMITTED), so a fence taken meanwhile is noticed.
-  const moveFence = `update ${s}.fence
-    set previous_offset = next_offset, next_offset = greatest(next_offset, $5::bigint)
-    where ${position} and epoch = $4::bigint`;
-
-  // In a lane that is shared: a lock, taken by a statement before, keeps the epoch from changing until the end of the
-  // transaction. $5 is null there.
-  const checkFence = `select 1 from ${s}.fence where ${position} and epoch = $4::bigint and $5::bigint is null`;
-
-  const claim = (holding: string) =>
-    `with held as (${holding}),
-       claimed as (
-         insert into ${s}.execution
-           (scope_id, key, state, fingerprint, topic_id, partition, record_offset, finished_at)
-         select $1::int, w.key, ${STATE_NUMBERS.completed}, w.fingerprint, $2::uuid, $3::int, w.record_offset, ${AT_ONCE}
-         from unnest($6::bytea[], $7::bigint[], $8::bigint[]) as w (key, fingerprint, record_offset)
-         where exists (select 1 from held)
-         on conflict (scope_id, key) do nothing
-         returning key
-       ),
-       counted as (select count(*)::int as n from claimed)
-       select (select count(*) from held)::int as held, n as claimed,
-         case when n < cardinality($6::bytea[]) then (select string_agg(encode(key, 'hex'), ',') from claimed) end as keys,
-         current_setting('synchronous_commit') as synchronous_commit
-       from counted`;
+  const { moving, sharing } = fenceConditions(s);
 
   const conclude = (holding: string) =>
     `with held as (${holding}),
@@ -150,16 +116,6 @@ export function createStatements(schema: string, prepare: boolean) {
          and a.application_name <> ''`,
     ),
 
-    moveFence: named(
-      'move_fence',
-      `with held as (${moveFence} returning 1)
-       select (select count(*) from held)::int as held, 0 as claimed, null::text as keys,
-         current_setting('synchronous_commit') as synchronous_commit`,
-    ),
-    // Keys arrive sorted: two transactions that claim the same keys in opposite orders would deadlock. They are only
-    // sent back if some were not inserted.
-    claim: named('claim', claim(`${moveFence} returning 1`)),
-    claimShared: named('claim_shared', claim(checkFence)),
     findExecutions: named(
       'find_executions',
       `select key, state, fingerprint, topic_id, partition, record_offset from ${s}.execution
@@ -236,8 +192,8 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     dropOutbox: named('drop_outbox', `delete from ${s}.outbox where id = any ($1::uuid[])`),
 
-    conclude: named('conclude', conclude(`${moveFence} returning 1`)),
-    concludeShared: named('conclude_shared', conclude(checkFence)),
+    conclude: named('conclude', conclude(moving)),
+    concludeShared: named('conclude_shared', conclude(sharing)),
     failAgain: named(
       'fail_again',
       `update ${s}.execution
@@ -270,6 +226,7 @@ export function createStatements(schema: string, prepare: boolean) {
        values ($1::int, $2::bytea, $3::uuid, $4::text, $5::int, $6::bigint, $7::bigint, $8::text, $9::bytea, $10::bytea, $11::bytea)
        on conflict (scope_id, key) do nothing`,
     ),
+    ...createLaneStatements(s, named),
     ...createStepStatements(s, named),
     ...createParkingStatements(s, named),
   };

@@ -24,13 +24,17 @@ export class Periodic {
     this.schedule();
   }
 
-  /** Has the next run begin now, or at the end of the one under way. Tolerates not-started. */
-  hurry(): void {
+  /** Has the next run begin now, or at the end of the one under way, and resolves at its end. Tolerates not-started. */
+  async hurry(): Promise<void> {
     if (!this.running) return;
-    this.hurried = true;
-    if (this.working) return;
-    this.clock.clearTimeout(this.timer);
-    this.begin();
+    if (this.working) {
+      this.hurried = true;
+      await this.working;
+    } else {
+      this.clock.clearTimeout(this.timer);
+      this.begin();
+    }
+    await this.working;
   }
 
   /** Resolves when nothing runs any more. Idempotent; tolerates never-started. */
@@ -41,7 +45,7 @@ export class Periodic {
   }
 
   private schedule(): void {
-    this.timer = this.clock.setBackgroundTimeout(() => this.begin(), this.hurried ? 0 : this.pause);
+    this.timer = this.clock.setBackgroundTimeout(() => this.begin(), this.pause);
   }
 
   private begin(): void {
@@ -56,6 +60,8 @@ export class Periodic {
       this.onError(error);
     }
     this.working = undefined;
-    if (this.running) this.schedule();
+    if (!this.running) return;
+    if (this.hurried) this.begin();
+    else this.schedule();
   }
 }

@@ -7,6 +7,7 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { Attempt } from '../consumption/attempt.js';
 import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { Parking } from '../consumption/parking.js';
@@ -84,7 +85,9 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
+  private readonly preparations: (() => Promise<void>)[] = [];
   private parking: Parking | undefined;
+  private enlistLate: ((attempt: Attempt) => void) | undefined;
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
   private readonly noHook = this.onProcessingStartHook;
@@ -154,6 +157,22 @@ export class ServerKafka
   /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
   useParking(create: (policy: ParkingPolicy) => Parking): void {
     this.parking = create(this.resolved.engine.parking);
+  }
+
+  /**
+   * Has `prepare` run, and waited for, each time that the group has given partitions to the server, before it reads them.
+   * It must not reject. For modules that watch over the group.
+   */
+  beforeReading(prepare: () => Promise<void>): void {
+    this.preparations.push(prepare);
+  }
+
+  /**
+   * From the next start on has `enlist` called for a failed attempt that nothing is enlisted for. For modules whose
+   * interceptor enlists attempts: it is not reached where a guard refuses.
+   */
+  useLateEnlistment(enlist: (attempt: Attempt) => void): void {
+    this.enlistLate = enlist;
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
@@ -282,7 +301,9 @@ export class ServerKafka
         clock: resolved.clock,
         log: this.logger,
         parking: this.parking,
+        enlistLate: this.enlistLate,
         groupId,
+        prepareToRead: () => Promise.all(this.preparations.map((prepare) => prepare())),
         route: router.route,
         publish: replies.publish,
         produce: (record) => produceLetter(producer, record),
@@ -304,6 +325,7 @@ export class ServerKafka
       open,
       parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
+      hasHooks: () => this.onProcessingStartHook !== this.noHook || this.onProcessingEndHook !== undefined,
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
       onStreamTimeout: (name) =>
@@ -316,7 +338,6 @@ export class ServerKafka
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
   private hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T> {
-    if (this.onProcessingStartHook === this.noHook && !this.onProcessingEndHook) return run();
     return new Promise((resolve, reject) => {
       const started = this.onProcessingStartHook(this.transportId, context, async () => {
         try {

@@ -1,4 +1,5 @@
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { jest } from '@jest/globals';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { connect as dial } from 'node:net';
 import kafkajs, { type Consumer, type Kafka } from 'kafkajs';
 import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
@@ -60,6 +61,19 @@ describe('the kafkajs driver, connecting', () => {
     await connection.open();
     expect(connection.versions[1]!.maxVersion).toBeGreaterThanOrEqual(11);
     await connection.close(new Error('done'));
+  });
+
+  it('sets no timers that are due at once: an idle connection would be busy with them', async () => {
+    const timers = jest.spyOn(globalThis, 'setTimeout');
+    const door = openDoor(new kafkajs.Kafka({ brokers: brokers() }));
+    const connection = await door.connection();
+    await connection.open();
+    await connection.close(new Error('done'));
+    const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
+    timers.mockRestore();
+    // A connection's own bounds.
+    expect(delays).not.toEqual([]);
+    expect(delays.filter((delay) => delay <= 0)).toEqual([]);
   });
 
   it('says so if kafkajs is built in another way', () => {
@@ -146,6 +160,36 @@ describe('the kafkajs driver, connecting', () => {
     await producer.disconnect();
     await bench.close();
     await proxy.close();
+  });
+
+  it('has no request wait for the acknowledgement of another one’s packet', async () => {
+    const bench = new Bench();
+    const delayed = new Set<unknown>();
+    class WatchedSocket extends Socket {
+      override setNoDelay(noDelay?: boolean): this {
+        if (noDelay === true) delayed.delete(this);
+        return super.setNoDelay(noDelay);
+      }
+    }
+    const driver = new KafkajsDriver(
+      {
+        brokers: brokers(),
+        socketFactory: ({ host, port, onConnect }) => {
+          const socket = new WatchedSocket();
+          delayed.add(socket);
+          return socket.connect({ host, port }, onConnect);
+        },
+      },
+      systemClock,
+      silentLog,
+    );
+    const topic = await bench.topic();
+    const producer = driver.createProducer();
+    await producer.connect();
+    await producer.send(record(topic, 'x'));
+    expect([...delayed]).toEqual([]);
+    await producer.disconnect();
+    await bench.close();
   });
 
   it('tries a produce for half a minute, long enough for another leader, and for less while it closes', async () => {

@@ -1,4 +1,5 @@
-import { Module } from '@nestjs/common';
+import { Controller, Module } from '@nestjs/common';
+import { EventPattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { DurableModule, kafkaServer } from '../../../lib/index.js';
 import { DurableWorld } from '../../support/durable-app.js';
@@ -43,6 +44,21 @@ describe('fast fail-over', () => {
     await eventually(async () => all().length === 2 && String(await announced()) === String(all()));
     await world.closeAll();
     expect(await announced()).toEqual([]);
+  });
+
+  it('announces the member before any record is handled: a first record may kill the process', async () => {
+    const seen: string[][] = [];
+    @Controller()
+    class Witness {
+      @EventPattern('t')
+      async handle(_event: unknown): Promise<void> {
+        seen.push(await announced());
+      }
+    }
+    for (const partition of [0, 1]) world.kafka.produce('t', { value: 'work', partition });
+    await world.start({ controllers: [Witness] });
+    await world.consumed('t');
+    expect(seen).toEqual([membersOf('tests-server'), membersOf('tests-server')]);
   });
 
   it('follows a member that was expelled and joined again', async () => {

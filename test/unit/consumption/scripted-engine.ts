@@ -236,6 +236,7 @@ export class ScriptedEngine {
         errorReply: (error) => ({ key: null, value: Buffer.from(`error ${String(error)}`), headers: [] }),
         hasDeadLetterTopic,
         groupId: 'group',
+        prepareToRead: () => Promise.resolve(),
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',
@@ -258,21 +259,21 @@ export class ScriptedEngine {
   private handler(name: string, behaviour: Behaviour, enlisted: boolean): DeliveryHandler {
     return {
       name,
-      run: async (attempt): Promise<AttemptResult> => {
-        const resource = enlisted
-          ? attempt.group.enlist(attempt, () => new ScriptedResource(this))
-          : undefined;
-        try {
-          await behaviour(attempt, (text) =>
-            resource ? resource.write(attempt.delivery, text) : void this.store.push(text),
-          );
-          return succeeded;
-        } catch (error) {
-          if (resource) attempt.thrown = { error };
-          return { failed: true, error };
-        }
-      },
+      run: (attempt, end) => void this.run(attempt, behaviour, enlisted).then(end),
     };
+  }
+
+  private async run(attempt: Attempt, behaviour: Behaviour, enlisted: boolean): Promise<AttemptResult> {
+    const resource = enlisted ? attempt.group.enlist(attempt, () => new ScriptedResource(this)) : undefined;
+    try {
+      await behaviour(attempt, (text) =>
+        resource ? resource.write(attempt.delivery, text) : void this.store.push(text),
+      );
+      return succeeded;
+    } catch (error) {
+      if (resource) attempt.thrown = { error };
+      return { failed: true, error };
+    }
   }
 }
 

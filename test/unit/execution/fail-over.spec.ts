@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { FailOver, type GroupSeat } from '../../../lib/execution/fail-over.js';
 import { InMemoryLedger } from '../../../lib/testing/in-memory-ledger.js';
 import { InMemoryLedgerStore } from '../../../lib/testing/in-memory-ledger-store.js';
@@ -65,6 +66,17 @@ describe('FailOver', () => {
     await clock.settle(failOver.stop());
   };
 
+  it('waits for the announcement for a second only, where the store does not take it', async () => {
+    const { ledger, seat, failOver } = await start('first');
+    const taken = jest.spyOn(ledger.members, 'announce').mockReturnValue(new Promise(() => undefined));
+    seat.memberId = 'first again';
+    const before = clock.monotonic();
+    await clock.settle(failOver.announce());
+    expect(clock.monotonic() - before).toBe(1_000);
+    expect(taken).toHaveBeenCalled();
+    running.splice(0);
+  });
+
   it('has the members of a dead process dropped within two seconds, and nobody else', async () => {
     const [first, second, third] = [await start('first'), await start('second'), await start('third')];
     await clock.run(60_000);
@@ -88,7 +100,7 @@ describe('FailOver', () => {
     const [first, second] = [await start('first'), await start('second')];
     for (let round = 0; round < 20; round++) {
       first.ledger.members.die();
-      first.failOver.hurry();
+      void first.failOver.announce();
       await clock.run(700);
     }
     expect(second.seat.dropped).toEqual([]);
@@ -155,8 +167,8 @@ describe('FailOver', () => {
   it('follows the member when it is called otherwise, and withdraws it in the end', async () => {
     const { seat, failOver } = await start('first');
     seat.memberId = 'first again';
-    failOver.hurry();
-    await clock.until(() => String(announced()) === 'first again', 100);
+    await clock.settle(failOver.announce());
+    expect(announced()).toEqual(['first again']);
     seat.memberId = undefined;
     await clock.until(() => announced().length === 0, 1_000);
     seat.memberId = 'back';
