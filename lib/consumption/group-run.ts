@@ -112,6 +112,7 @@ export class GroupRun {
       const attempt = new Attempt(delivery, this.group, this.context.publish);
       const result = this.skip(attempt) ?? (await this.start(attempt));
       this.running.delete(attempt);
+      attempt.ended();
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;
       if (++this.runs === 1) this.first = this.elapsed();
@@ -250,7 +251,7 @@ export class GroupRun {
         timer = clock.setTimeout(() => giveUp(error), options.handlerTimeout);
       }
       this.host.began(attempt.delivery);
-      handler.run(attempt).then(finish, (error: unknown) => finish({ failed: true, error }));
+      handler.run(attempt, finish);
     });
     this.running.set(attempt, { result, giveUp });
     return result;

@@ -53,13 +53,7 @@ export class Sequences {
   }
 
   push(record: KafkaRecord): void {
-    const key = orderKey(record, this.ordering);
-    let sequence = key === undefined ? undefined : this.byKey.get(key);
-    if (!sequence) {
-      sequence = new Sequence(key);
-      if (key !== undefined) this.byKey.set(key, sequence);
-      this.ready.add(sequence);
-    }
+    const sequence = this.sequenceOf(record);
     const entry = { record, sequence, bytes: sizeOf(record), deliveries: undefined, next: undefined };
     if (sequence.tail) sequence.tail.next = entry;
     else sequence.head = entry;
@@ -69,13 +63,7 @@ export class Sequences {
 
   /** Puts a record before those of its sequence that are not being worked on, to run by itself: its turn was earlier. */
   pushFront(record: KafkaRecord, deliveries: readonly Delivery[]): void {
-    const key = orderKey(record, this.ordering);
-    let sequence = key === undefined ? undefined : this.byKey.get(key);
-    if (!sequence) {
-      sequence = new Sequence(key);
-      if (key !== undefined) this.byKey.set(key, sequence);
-      this.ready.add(sequence);
-    }
+    const sequence = this.sequenceOf(record);
     // What is taken and done by then leaves behind it.
     const entry: Entry = { record, sequence, bytes: sizeOf(record), deliveries, next: sequence.head };
     sequence.head = entry;
@@ -140,6 +128,17 @@ export class Sequences {
         }
       }
     }
+  }
+
+  /** The one that a record joins; one that is new is ready. */
+  private sequenceOf(record: KafkaRecord): Sequence {
+    const key = orderKey(record, this.ordering);
+    const known = key === undefined ? undefined : this.byKey.get(key);
+    if (known) return known;
+    const sequence = new Sequence(key);
+    if (key !== undefined) this.byKey.set(key, sequence);
+    this.ready.add(sequence);
+    return sequence;
   }
 
   private takeHead(sequence: Sequence): Entry {

@@ -182,26 +182,31 @@ export class GroupEnlistment implements GroupResource {
     const { ledger, fences } = this.core;
     const { letter } = delivery;
     if (ending.state === 'parked') return this.park(work, delivery, ending);
-    const execution = this.claimOf(work, delivery, ending);
+    let execution = this.claimOf(work, delivery, ending);
     const dead = ending.state === 'dead';
     const outbox = dead ? this.letterOf(delivery, ending, execution) : undefined;
     const { timestamp, key, value, headers } = delivery.record;
     const fence = await fences.take(work.lane, work.holder);
     const place = letter && { sequence: letter.sequence, offset: delivery.record.offset };
+    const conclusion = {
+      fence,
+      isShared: work.isShared,
+      state: ending.state,
+      attempts: delivery.failures,
+      error: boundedFacts(ending.error),
+      reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
+      deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
+      outbox: outbox ?? null,
+      letter: place,
+    };
     let known: KnownExecution | undefined;
     try {
-      known = await ledger.conclude({
-        fence,
-        isShared: work.isShared,
-        execution,
-        state: ending.state,
-        attempts: delivery.failures,
-        error: boundedFacts(ending.error),
-        reply: delivery.kind === 'request' ? packReplies(attempt.replies) : null,
-        deadLetter: dead ? { reason: ending.reason, timestamp, key, value, headers } : null,
-        outbox: outbox ?? null,
-        letter: place,
-      });
+      known = await ledger.conclude({ ...conclusion, execution });
+      if (known && known.fingerprint !== execution.fingerprint) {
+        // Meanwhile another message ended under its key: this one ends under its position.
+        execution = claimByPosition(work, delivery);
+        known = await ledger.conclude({ ...conclusion, execution });
+      }
     } catch (error) {
       if (error instanceof FencedError) fences.forget(fence, error);
       return this.countFenced(error);
@@ -210,12 +215,12 @@ export class GroupEnlistment implements GroupResource {
     if (place) {
       // Of one that had ended before, the ledger is to say whether it was still there.
       if (known) fences.forget(fence, undefined);
-      else fences.parking.committed({ fence, appended: [], removed: [place] });
+      else fences.parkingCommitted({ fence, appended: [], removed: [place] });
     } else if (!work.isShared) fences.advance(fence, delivery.record.offset + 1n);
     this.forgetFailures(work, delivery);
     if (!known) return this.dispatching(outbox ? [outbox] : []);
     // A twin elsewhere was handled meanwhile: this one is its duplicate, and nothing of its failure was stored.
-    if (known.fingerprint === execution.fingerprint) await this.answerAs(work, attempt, execution);
+    await this.answerAs(work, attempt, execution);
     return undefined;
   }
 
@@ -288,14 +293,14 @@ export class GroupEnlistment implements GroupResource {
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
-  private claimOf(work: LaneWork, { record }: Delivery, { error }: Ending): ExecutionClaim {
+  private claimOf(work: LaneWork, delivery: Delivery, { error }: Ending): ExecutionClaim {
+    const { record } = delivery;
     const keyless = error instanceof IdempotencyKeyError || error instanceof KeyReusedError;
     // What was claimed, rather than what a key function would say now.
     const claimed = keyless ? undefined : this.executions.executionOf(work.lane, record)?.claim;
     if (claimed) return claimed;
-    const position = () => positionKey(work.lane.topicId, record.partition, record.offset);
-    const key = keyless ? position() : keyOr(position, () => work.keyOf(record));
-    return { key: key.encoded, fingerprint: fingerprint(record), offset: record.offset };
+    const byPosition = claimByPosition(work, delivery);
+    return keyless ? byPosition : { ...byPosition, key: keyOr(byPosition.key, () => work.keyOf(record)) };
   }
 
   /** The first attempt at a record is the one that its repetitions follow. */
@@ -330,7 +335,7 @@ export class GroupEnlistment implements GroupResource {
     return {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
       holder,
-      isShared: this.group.order.isShared,
+      isShared: this.group.order.isShared || delivery.letter !== undefined,
       letter: delivery.letter?.sequence,
       maxLetters: host.parkingPolicy.maxLetters,
       records: own.map(({ record }) => record),
@@ -353,11 +358,17 @@ async function replyGone(): Promise<EncodedReply> {
 }
 
 /** A record that ends without having been claimed may turn out to have no key. */
-function keyOr(otherwise: () => IdempotencyKey, key: () => IdempotencyKey): IdempotencyKey {
+function claimByPosition({ lane }: LaneWork, { record }: Delivery): ExecutionClaim {
+  const { partition, offset } = record;
+  const { encoded: key } = positionKey(lane.topicId, partition, offset);
+  return { key, fingerprint: fingerprint(record), offset };
+}
+
+function keyOr(otherwise: Buffer, key: () => IdempotencyKey): Buffer {
   try {
-    return key();
+    return key().encoded;
   } catch (error) {
-    if (error instanceof IdempotencyKeyError) return otherwise();
+    if (error instanceof IdempotencyKeyError) return otherwise;
     throw error;
   }
 }

@@ -2,6 +2,7 @@ import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
+import type { ParkingWork } from './ledger-parking.js';
 import { ParkingRegistry } from './parking-registry.js';
 import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
 
@@ -69,6 +70,19 @@ export class FenceRegistry {
   advance(fence: Fence, nextOffset: bigint): void {
     const held = this.heldUnder(fence);
     if (held?.fence && held.fence.nextOffset < nextOffset) held.fence = { ...held.fence, nextOffset };
+  }
+
+  /**
+   * A transaction did this with letters. Those that ended have rows, which also tells of positions above the fence: an
+   * owner that shared the lane may have parked them there.
+   */
+  parkingCommitted(work: ParkingWork): void {
+    this.parking.committed(work);
+    const held = this.heldUnder(work.fence);
+    for (const { offset } of work.removed) {
+      if (held?.fence && held.fence.rowsBelow <= offset)
+        held.fence = { ...held.fence, rowsBelow: offset + 1n };
+    }
   }
 
   /**

@@ -36,8 +36,8 @@ export interface Fence {
   /** Everything below is terminal: completed, failed, dead, parked or skipped. */
   readonly nextOffset: bigint;
   /**
-   * Positions from `nextOffset` up to here may have rows: left by an owner that shared the lane. They are claimed like
-   * any other key. As of when the fence was taken; at least `nextOffset` then.
+   * Positions from `nextOffset` up to here may have rows: left by an owner that shared the lane, or by letters that it
+   * parked. They are claimed like any other key. At least `nextOffset` when the fence was taken.
    */
   readonly rowsBelow: bigint;
   /**

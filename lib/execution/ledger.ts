@@ -162,8 +162,9 @@ export interface Ledger {
   findReplies(scope: Scope, keys: readonly Buffer[]): Promise<Map<string, Buffer>>;
   /**
    * Writes a terminal end and, unless the lane is shared, moves the fence past it, in one transaction.
-   * Resolves with what was there already if the key has a terminal execution at another position (nothing was
-   * written, though the fence moved), else with `undefined`.
+   * Resolves with what was there already if the key has a terminal execution at another position, else with `undefined`.
+   * Of what was there with the same content nothing is written, though the fence moved and the letter left; another content
+   * is another message, which has not ended: then nothing is done at all.
    * @throws ExecutionInWorkError if the key is claimed and its lease is not over.
    */
   conclude(conclusion: Conclusion): Promise<KnownExecution | undefined>;

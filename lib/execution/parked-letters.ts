@@ -33,6 +33,6 @@ export function letterOf(
  */
 export function noteParking(fences: FenceRegistry, { entries }: PreparedLane, parking: ParkingWork): void {
   const ran = [...entries.values()].every(({ running }) => running);
-  if (parking.removed.length === 0 || ran) fences.parking.committed(parking);
+  if (parking.removed.length === 0 || ran) fences.parkingCommitted(parking);
   else fences.forget(parking.fence, undefined);
 }

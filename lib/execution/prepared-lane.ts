@@ -10,7 +10,10 @@ import type { ParkingQueue, PlaceInQueue } from './parking-queue.js';
 export interface LaneWork {
   readonly lane: Lane;
   readonly holder: FenceHolder;
-  /** Other groups are at work in the lane at the same time. */
+  /**
+   * The fence stays: other groups are at work in the lane at the same time, or its one record is a letter, which says
+   * nothing about those before it.
+   */
   readonly isShared: boolean;
   readonly records: readonly KafkaRecord[];
   readonly kind: (record: KafkaRecord) => 'event' | 'request';
@@ -61,9 +64,7 @@ export interface PreparedLane {
 }
 
 /** Positions have rows only where the fence cannot tell what is done; anything else always has one. */
-export function hasRow({ isShared, letter }: LaneWork, { key, claim, fence }: Execution): boolean {
-  // Of a letter it is the row that says that it ran.
-  if (letter) return true;
+export function hasRow({ isShared }: LaneWork, { key, claim, fence }: Execution): boolean {
   return key.kind !== 'position' || isShared || claim.offset < fence.rowsBelow;
 }
 
@@ -72,7 +73,7 @@ export function endOf({ records }: LaneWork): bigint {
   return records[records.length - 1]!.offset + 1n;
 }
 
-/** How far a lane came (`null` if it is shared: then the fence stays), and the first records' executions that it leaves undone. */
+/** How far a lane came (`null` if its fence stays), and the first records' executions that it leaves undone. */
 export function reached({ work, fence, entries }: PreparedLane, done: ReadonlySet<KafkaRecord>) {
   const open = work.records.filter((record) => !done.has(record) && record.offset >= fence.nextOffset);
   const undone = open.flatMap((record) => {

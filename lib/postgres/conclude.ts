@@ -37,6 +37,10 @@ export async function conclude(
   return pool.use(async (session) => {
     try {
       const known = await writeExecution(pool, session, statements, scopeId, conclusion);
+      if (known !== 'written' && known.fingerprint !== conclusion.execution.fingerprint) {
+        await session.rollback();
+        return known;
+      }
       await commit(pool, session, known === 'written' ? [...belongings, ...letter] : letter);
       return known === 'written' || isAt(known, conclusion) ? undefined : known;
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { GroupWork, Lane, OutboxRecord, ReplyToStore } from '../execution/ledger.js';
-import { packHeaders, unpackHeaders } from '../messages/header-packing.js';
+import { unpackHeaders } from '../messages/header-packing.js';
+import { packedContents } from './packed-contents.js';
 import { byteaArray, PackedBytes, plainArray, textArray } from './parameters.js';
 import type { Row } from './result-types.js';
 import type { ScopeIds } from './scope-ids.js';
@@ -43,12 +44,6 @@ export async function storeOutbox(
 ): Promise<Call[]> {
   if (outbox.length === 0) return [];
   const scopeIds = await Promise.all(outbox.map(({ lane }) => lane && scopes.of(lane.scope)));
-  const packed = new PackedBytes();
-  const bounds = outbox.map(({ record }) => ({
-    key: packed.add(record.key),
-    value: packed.add(record.value),
-    headers: packed.add(packHeaders(record.headers)),
-  }));
   return [
     [
       statements.addOutbox,
@@ -59,13 +54,7 @@ export async function storeOutbox(
         plainArray(outbox.map(({ record }) => record.id)),
         textArray(outbox.map(({ record }) => record.topic)),
         plainArray(outbox.map(({ record }) => record.partition)),
-        plainArray(bounds.map(({ key }) => key.start)),
-        plainArray(bounds.map(({ key }) => key.length)),
-        plainArray(bounds.map(({ value }) => value.start)),
-        plainArray(bounds.map(({ value }) => value.length)),
-        plainArray(bounds.map(({ headers }) => headers.start)),
-        plainArray(bounds.map(({ headers }) => headers.length)),
-        packed.bytes(),
+        ...packedContents(outbox.map(({ record }) => record)),
       ],
     ],
   ];

@@ -1,8 +1,8 @@
 import { FencedError } from '../errors/errors.js';
 import type { LetterPlace, LetterToStore, ParkingWork } from '../execution/ledger-parking.js';
 import type { Lane } from '../execution/ledger.js';
-import { packHeaders } from '../messages/header-packing.js';
-import { byteaArray, PackedBytes, plainArray, type Parameter } from './parameters.js';
+import { packedContents } from './packed-contents.js';
+import { byteaArray, plainArray, type Parameter } from './parameters.js';
 import type { ScopeIds } from './scope-ids.js';
 import type { Call } from './session.js';
 import type { Statements } from './statements.js';
@@ -28,12 +28,6 @@ export function lettersAdded(
   statements: Statements,
 ): Call[] {
   if (letters.length === 0) return [];
-  const packed = new PackedBytes();
-  const bounds = letters.map(({ key, value, headers }) => ({
-    key: packed.add(key),
-    value: packed.add(value),
-    headers: packed.add(packHeaders(headers)),
-  }));
   const sequences = byteaArray(letters.map(({ sequence }) => sequence));
   return [
     [statements.lockParked, [...position, sequences]],
@@ -44,13 +38,7 @@ export function lettersAdded(
         sequences,
         plainArray(letters.map(({ offset }) => offset)),
         plainArray(letters.map(({ timestamp }) => timestamp)),
-        plainArray(bounds.map(({ key }) => key.start)),
-        plainArray(bounds.map(({ key }) => key.length)),
-        plainArray(bounds.map(({ value }) => value.start)),
-        plainArray(bounds.map(({ value }) => value.length)),
-        plainArray(bounds.map(({ headers }) => headers.start)),
-        plainArray(bounds.map(({ headers }) => headers.length)),
-        packed.bytes(),
+        ...packedContents(letters),
       ],
     ],
   ];

@@ -34,17 +34,21 @@ export async function conclude(
     if (claim !== undefined && claim.leaseUntil > now()) {
       throw new ExecutionInWorkError(`The execution ${key} is in work elsewhere`);
     }
+    const known = executions.get(key);
+    const isTaken =
+      known !== undefined &&
+      known.state !== 'claimed' &&
+      (known.state !== 'failed' || conclusion.state !== 'failed') &&
+      !isAt(known, conclusion);
+    if (isTaken && known.fingerprint !== conclusion.execution.fingerprint) return knownExecution(known);
     const past = conclusion.execution.offset + 1n;
     const nextOffset = conclusion.isShared ? fence.nextOffset : max(past, fence.nextOffset);
     if (!conclusion.isShared) {
       fences.set(laneName(lane), { ...fence, nextOffset, previousOffset: fence.nextOffset });
     }
     if (conclusion.letter) removeLetter(store, lane, conclusion.letter, now());
-    const known = executions.get(key);
-    if (known !== undefined && known.state !== 'claimed') {
-      if (isAt(known, conclusion)) return undefined;
-      if (known.state !== 'failed' || conclusion.state !== 'failed') return knownExecution(known);
-    }
+    if (isTaken) return knownExecution(known);
+    if (known !== undefined && known.state !== 'claimed' && isAt(known, conclusion)) return undefined;
     claims.delete(key);
     write(store, key, conclusion, now());
     store.committed({

@@ -6,10 +6,14 @@ import type { Guard } from '../../sample/servers/guard.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { CommittedEffects } from './committed-effects.js';
 import type { Order } from './subjects/effects.js';
+import { until } from './waiting.js';
 
 const CUSTOMERS = 1_000;
 const BATCH = 2_000;
 const BATCH_BYTES = 512 * 1024;
+/** How long statistics may take to be complete, and how old what Postgres shows of them may be (up to 14: half a second). */
+const SETTLE_MS = 15_000;
+const REPORT_MS = 700;
 
 export interface BedOptions {
   readonly brokers: readonly string[];
@@ -32,6 +36,7 @@ export interface Cost {
   /** Place in the WAL, as Postgres writes it, and in bytes from its beginning. */
   readonly lsn: string;
   readonly wal: bigint;
+  /** Of the handlers' own statement; undefined if the server does not tell. */
   readonly handlers: { readonly statements: number; readonly wal: number } | undefined;
 }
 
@@ -57,7 +62,7 @@ export class Bed {
     url.pathname = this.name;
     this.databaseUrl = url.href;
     this.server = new pg.Pool({ connectionString: options.databaseUrl, max: 1 });
-    this.pool = new pg.Pool({ connectionString: this.databaseUrl, max: 3 });
+    this.pool = new pg.Pool({ connectionString: this.databaseUrl, max: 3, application_name: this.name });
     this.pool.on('error', () => undefined); // ended together with the database
     this.kafka = new kafkajs.Kafka({ brokers: [...options.brokers], logLevel: kafkajs.logLevel.NOTHING });
     this.admin = this.kafka.admin();
@@ -207,13 +212,52 @@ export class Bed {
     return row?.bytes;
   }
 
-  /** What the servers count. Complete only for processes that have ended: their sessions report when they close. */
-  async counters(): Promise<{ commits: number; wal: bigint }> {
-    const { rows } = await this.pool.query<{ commits: string; wal: string }>(
-      `select xact_commit::text as commits, (pg_current_wal_lsn() - '0/0')::text as wal
-         from pg_stat_database where datname = current_database()`,
+  /** Bytes that the server has written to its WAL so far. */
+  async wal(): Promise<bigint> {
+    const { rows } = await this.pool.query<{ wal: string }>(
+      `select (pg_current_wal_lsn() - '0/0')::text as wal`,
     );
-    return { commits: Number(rows[0]!.commits), wal: BigInt(rows[0]!.wal) };
+    return BigInt(rows[0]!.wal);
+  }
+
+  /**
+   * Transactions that have committed in the benchmark's database so far, a few of the benchmark's own among them. Sessions
+   * tell the server of theirs now and then, and of the last ones when they close, which may be after their process has
+   * ended. So this waits for the end of all others, and until what they told shows; undefined if that takes too long.
+   */
+  async commits(): Promise<number | undefined> {
+    try {
+      await until('the end of all sessions', async () => (await this.sessions()) === 0, SETTLE_MS);
+      let told = await this.commitsTold();
+      await until(
+        'complete statistics',
+        async () => told === (told = await this.commitsTold()),
+        SETTLE_MS,
+        REPORT_MS,
+      );
+      return told;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** How many others have a session in the benchmark's database. */
+  private async sessions(): Promise<number> {
+    const { rows } = await this.server.query<{ sessions: number }>(
+      `select count(*)::int as sessions from pg_stat_activity
+       where datname = $1 and backend_type = 'client backend' and application_name <> $1`,
+      [this.name],
+    );
+    return rows[0]!.sessions;
+  }
+
+  /** Asked for in another database: each look would be a commit in this one. */
+  private async commitsTold(): Promise<number> {
+    const { rows } = await this.server.query<{ commits: string }>(
+      'select xact_commit::text as commits from pg_stat_database where datname = $1',
+      [this.name],
+    );
+    return Number(rows[0]!.commits);
   }
 
   /** One row by way of an extension; undefined where the server has it not, or does not let us. */

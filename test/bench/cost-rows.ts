@@ -2,7 +2,6 @@ import type { RowDefinition, Target, Variant } from './targets.js';
 
 /** What is counted per record; the handler's own statement, its WAL and, in claim mode, its commit are not part of ours. */
 export const costMetrics = [
-  'perCommit',
   'commits',
   'statements',
   'trips',

@@ -1,4 +1,4 @@
-import type { HandlerName, Ordering, Topic } from './plan.js';
+import type { HandlerName, Ordering, PlannedParking, Topic } from './plan.js';
 
 /** A record of the load, as somebody who only reads topics sees it. */
 export interface LoadRecord {
@@ -72,6 +72,14 @@ export interface LaneState {
   readonly end: number;
 }
 
+/** A record that was parked for a handler. */
+export interface ParkedRecord {
+  readonly handler: HandlerName;
+  readonly topic: Topic;
+  readonly partition: number;
+  readonly offset: number;
+}
+
 /** An offset that the group committed. */
 export interface OffsetCommit {
   readonly topic: Topic;
@@ -92,7 +100,11 @@ export interface FenceMove {
 /** What is left when a run is over, for the invariants to judge. */
 export interface Evidence {
   /** What was asked for. */
-  readonly asked: { readonly ordering: Ordering; readonly deadLetter: boolean };
+  readonly asked: {
+    readonly ordering: Ordering;
+    readonly deadLetter: boolean;
+    readonly parking: PlannedParking | undefined;
+  };
   /** Steps under a claim that ran again although their results were stored, in words. */
   readonly repeatedSteps: readonly string[];
   readonly records: readonly LoadRecord[];
@@ -105,6 +117,10 @@ export interface Evidence {
   readonly letters: readonly DeadLetter[];
   readonly settlements: readonly Settlement[];
   readonly lanes: readonly LaneState[];
+  /** Records that were parked at one time or another. */
+  readonly parked: readonly ParkedRecord[];
+  /** Those that still are. */
+  readonly left: readonly ParkedRecord[];
   readonly offsetCommits: readonly OffsetCommit[];
   readonly fenceMoves: readonly FenceMove[];
   /** What did not come to its end in time, in words. */

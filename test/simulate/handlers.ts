@@ -18,6 +18,8 @@ import type { Trace } from './trace.js';
 export class Handlers {
   /** Steps under a claim that ran again although their results were stored, in words. */
   readonly repeatedSteps: string[] = [];
+  /** Those that are sick are well again. */
+  areMended = false;
   private runs = 0;
   private readonly counts = new Map<string, number>();
   /** Under a claim: which run of a step is the stored one. */
@@ -145,6 +147,8 @@ export class Handlers {
         return count > behaviour.runs ? undefined : SWALLOWS;
       case 'poison':
         return () => failAlways(handler);
+      case 'sick':
+        return this.areMended ? undefined : () => failOnce(handler);
       case 'terminal':
         return () => {
           throw new KafkaTerminalException('hopeless');
@@ -171,7 +175,7 @@ function failAlways(handler: HandlerName): never {
 }
 
 function isHopeless({ kind }: Behaviour): boolean {
-  return kind === 'poison' || kind === 'terminal';
+  return kind === 'poison' || kind === 'terminal' || kind === 'sick';
 }
 
 function sleep(clock: Clock, milliseconds: number): Promise<void> {

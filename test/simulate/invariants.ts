@@ -51,8 +51,10 @@ function* effectOnce({ records, effects, repeatedSteps }: Evidence, messages: Me
   for (const { handler, run } of left) yield `run ${run} of ${handler} has an effect without a record`;
 }
 
-/** Each record is completed or dead, nothing is unknown. */
-function* conservation({ asked, records, effects, dead, letters, lanes }: Evidence, messages: Messages) {
+/** Each record is completed or dead, nothing is unknown; what was parked has come to its end. */
+function* conservation(evidence: Evidence, messages: Messages) {
+  const { asked, records, effects, dead, letters, lanes } = evidence;
+  for (const record of evidence.left) yield `${placeOf(record)} is still parked for ${record.handler}`;
   for (const { handler, topic, partition, nextOffset, end } of lanes) {
     // By key, rows say what is done: the fence follows, and a crash may keep it from that.
     if (asked.ordering === 'partition' ? nextOffset !== end : nextOffset > end) {
@@ -89,11 +91,19 @@ function* conservation({ asked, records, effects, dead, letters, lanes }: Eviden
 }
 
 /** Effects of a partition, or of a key in it, appear in the order of its offsets. */
-function* order({ asked, effects }: Evidence, messages: Messages) {
+function* order({ asked, effects, parked }: Evidence, messages: Messages) {
+  if (asked.ordering !== 'partition') return yield* orderIn(effects, messages, true);
+  // Records that are parked let others of their partition pass, but none of their keys.
+  const names = new Set(parked.map((record) => `${record.handler} ${placeOf(record)}`));
+  const inLine = effects.filter((effect) => !names.has(`${effect.handler} ${placeOf(effect)}`));
+  yield* orderIn(inLine, messages, false);
+  if (asked.parking) yield* orderIn(effects, messages, true);
+}
+
+function* orderIn(effects: readonly Effect[], messages: Messages, byKey: boolean) {
   const last = new Map<string, Effect>();
   for (const effect of effects) {
     const { recordKey } = messages.get(effect.n)!;
-    const byKey = asked.ordering !== 'partition';
     if (byKey && recordKey === null) continue;
     const lane = `${effect.handler} ${effect.topic}[${effect.partition}]${byKey ? ` key ${recordKey}` : ''}`;
     const before = last.get(lane);

@@ -9,6 +9,7 @@ import type {
   LoadRecord,
   OffsetCommit,
   Output,
+  ParkedRecord,
   Reply,
 } from './evidence.js';
 import type { HandlerName, Plan, Topic } from './plan.js';
@@ -28,6 +29,8 @@ export class Observer {
   private readonly committed = new Map<string, number>();
   /** Requests that were answered by an error: a new one under their key may take their row over. */
   private readonly failed = new Set<string>();
+  /** Records that were parked, by name. */
+  private readonly parked = new Map<string, ParkedRecord>();
   private offsetsChanged = false;
 
   /** @param nameOf the process that a ledger belongs to. */
@@ -50,8 +53,9 @@ export class Observer {
     store.whenCommitted((commit) => this.onCommit(commit));
   }
 
-  /** After each step: looks at what the group has committed, if that has changed. */
+  /** After each step: looks at what is parked, and at what the group has committed, if that has changed. */
   look(): void {
+    if (this.plan.parking) this.lookAtParked();
     if (!this.offsetsChanged) return;
     this.offsetsChanged = false;
     for (const topic of TOPICS) {
@@ -74,6 +78,7 @@ export class Observer {
         if (Number(offset) !== (ends.get(partition) ?? 0) && ends.has(partition)) return false;
       }
     }
+    if (this.store.parked.size > 0) return false;
     if (this.store.outbox.size === 0) return true;
     const produced = new Set(
       ['out', 'events.dlt', 'requests.dlt'].flatMap((topic) =>
@@ -107,6 +112,8 @@ export class Observer {
       letters: this.kafka.records('events.dlt').map(letter),
       settlements,
       lanes: this.lanes(),
+      parked: [...this.parked.values()],
+      left: [...this.parkedNow().values()],
       offsetCommits: this.offsetCommits,
       fenceMoves: this.fenceMoves,
       stuck,
@@ -131,6 +138,27 @@ export class Observer {
       ...(outbox.length > 0 ? [`leaves ${outbox.length} for the outbox`] : []),
     ];
     this.trace.add('store', `${this.nameOf(owner)} commits: ${parts.join('; ')}`);
+  }
+
+  private lookAtParked(): void {
+    for (const [name, record] of this.parkedNow()) {
+      if (this.parked.has(name)) continue;
+      this.parked.set(name, record);
+      this.trace.add('store', `has ${name} parked`);
+    }
+  }
+
+  private parkedNow(): Map<string, ParkedRecord> {
+    const now = new Map<string, ParkedRecord>();
+    for (const { lane, letters } of this.store.parked.values()) {
+      const { topic, partition, scope } = lane;
+      for (const letter of letters.keys()) {
+        const offset = Number(letter);
+        const record = { handler: scope.handler as HandlerName, topic: topic as Topic, partition, offset };
+        now.set(parkedName(record), record);
+      }
+    }
+    return now;
   }
 
   private onOffset(topic: Topic, partition: number, offset: number): void {
@@ -167,7 +195,8 @@ export class Observer {
     const produced = new Set(this.outputs().map(({ run, index }) => `${run}/${index}`));
     for (const effect of this.effects()) {
       if (effect.topic !== topic || effect.partition !== partition || !isBetween(effect.offset)) continue;
-      if (effect.emitsInStep) continue;
+      // Of a parked record the offset was let go before.
+      if (effect.emitsInStep || this.parked.has(parkedName(effect))) continue;
       for (let index = 0; index < effect.emits; index++) {
         if (!produced.has(`${effect.run}/${index}`))
           unfinished.push(`record ${index} that run ${effect.run} emitted is not produced`);
@@ -190,10 +219,12 @@ export class Observer {
         .filter(({ lane }) => lane.scope.handler === handler && lane.partition === partition)
         .map(({ offset }) => Number(offset)),
     );
+    const parked = this.parkedNow();
     return records.flatMap(({ partition: place, offset, identity, variant }) => {
       if (place !== partition || offset < nextOffset || !isAsked(offset)) return [];
       const isFailed = this.failed.has(`${handler} ${place}/${offset}`);
-      return isFailed || dead.has(offset) || done.has(`${identity}/${variant}`)
+      const isParked = parked.has(parkedName({ handler, topic, partition, offset }));
+      return isFailed || isParked || dead.has(offset) || done.has(`${identity}/${variant}`)
         ? []
         : `${offset} is not done in ${handler}`;
     });
@@ -232,6 +263,10 @@ export class Observer {
       messageId: text(record, 'message-id') ?? '',
     }));
   }
+}
+
+function parkedName({ handler, topic, partition, offset }: ParkedRecord): string {
+  return `${topic}[${partition}]@${offset} of ${handler}`;
 }
 
 const CORRELATION_ID = 'kafka_correlationId';

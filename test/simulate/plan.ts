@@ -9,6 +9,8 @@ export type Behaviour =
   | { readonly kind: 'swallows'; readonly runs: number }
   /** Throws always. */
   | { readonly kind: 'poison' }
+  /** Throws until what it cannot do without is mended, see `PlannedParking`. */
+  | { readonly kind: 'sick' }
   /** Throws, once and for all. */
   | { readonly kind: 'terminal' };
 
@@ -69,6 +71,18 @@ export type PlannedFault = { readonly step: number } & (
   | { readonly kind: 'fail-produce' | 'fail-offset-commit'; readonly count: number; readonly stored: boolean }
 );
 
+/** Events that fail for good are parked, and so are later ones of their keys. */
+export interface PlannedParking {
+  /** Milliseconds from one try to the next. */
+  readonly retryAfter: number;
+  /** Tries after which a sequence is held for an operator. */
+  readonly attempts: number;
+  readonly maxSequences: number;
+  readonly maxLetters: number;
+  /** From this step of the scheduler on handlers are well that were sick. */
+  readonly mendedAt: number;
+}
+
 export type FaultKind = PlannedFault['kind'];
 
 /** Everything about a run that is not a choice of the scheduler. */
@@ -90,6 +104,8 @@ export interface Plan {
   readonly attempts: number;
   /** Dead records are published, too. */
   readonly deadLetter: boolean;
+  /** What follows the last attempt; without it the record is dead. */
+  readonly parking: PlannedParking | undefined;
   readonly sessionTimeout: number;
   readonly commitInterval: number;
   /** Milliseconds by which the wall clocks of instances are wrong. */
@@ -124,6 +140,15 @@ export function planOf(seed: number): Plan {
     message(n, moment, partitions, dice, chance),
   );
   const faults = Array.from({ length: dice.pick(9) }, () => fault(dice.pick(span), instances, dice, chance));
+  const parking: PlannedParking | undefined = chance(0.4)
+    ? {
+        retryAfter: among(20, 500, 5_000),
+        attempts: among(1, 3, 1_000),
+        maxSequences: among(1, 3, 10_000),
+        maxLetters: among(1, 2, 1_000),
+        mendedAt: dice.pick(2 * span),
+      }
+    : undefined;
   return {
     seed,
     tick: among(0, 0.05, 0.5),
@@ -141,7 +166,8 @@ export function planOf(seed: number): Plan {
     sessionTimeout: among(4_000, 10_000),
     commitInterval: among(50, 200, 1_000),
     skew: Array.from({ length: MAX_INSTANCES }, () => (chance(0.1) ? among(-600_000, 600_000) : 0)),
-    messages,
+    parking,
+    messages: parking ? messages.map((each) => sickened(each, chance)) : messages,
     faults,
     rewind: chance(0.1),
   };
@@ -185,6 +211,17 @@ function message(
     steps: chance(0.5) ? 0 : 1 + dice.pick(2),
     emitsInStep: chance(0.3),
   };
+}
+
+/** The same message where events are parked: a good part of what goes wrong does so until it is mended. */
+function sickened(message: PlannedMessage, chance: (probability: number) => boolean): PlannedMessage {
+  if (message.topic === 'requests') return message;
+  const sicken = (behaviour: Behaviour): Behaviour =>
+    behaviour.kind === 'poison' || (behaviour.kind !== 'terminal' && chance(0.2))
+      ? { kind: 'sick' }
+      : behaviour;
+  const { first, second, answer } = message.behaviour;
+  return { ...message, behaviour: { first: sicken(first), second: sicken(second), answer } };
 }
 
 function fault(

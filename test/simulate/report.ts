@@ -1,5 +1,5 @@
 import type { Violation } from './invariants.js';
-import type { Plan, PlannedMessage } from './plan.js';
+import type { Plan, PlannedMessage, PlannedParking } from './plan.js';
 
 /** A run for people: what broke, what it took, and what happened. */
 export function explained(plan: Plan, violations: readonly Violation[], trace: readonly string[]): string {
@@ -16,11 +16,19 @@ export function explained(plan: Plan, violations: readonly Violation[], trace: r
 
 function described(plan: Plan): string {
   const { instances, partitions, concurrency, groupSize, messages, faults, rewind } = plan;
-  const { mode, ordering, concurrent } = plan;
+  const { mode, ordering, concurrent, parking } = plan;
   const again = rewind ? ', read twice' : '';
   return (
     `${count(instances, 'instance')}, ${count(partitions, 'partition')} per topic, concurrency ${concurrency}, ` +
-    `groups of ${groupSize}${concurrent && ordering !== 'partition' ? ' at once' : ''}, mode ${mode}, order by ${ordering}, ${count(faults.length, 'fault')}, ${count(messages.length, 'message')}${again}`
+    `groups of ${groupSize}${concurrent && ordering !== 'partition' ? ' at once' : ''}, mode ${mode}, order by ${ordering}, ${count(faults.length, 'fault')}, ${count(messages.length, 'message')}${again}` +
+    (parking ? `, ${parkingText(parking)}` : '')
+  );
+}
+
+function parkingText({ retryAfter, attempts, maxSequences, maxLetters, mendedAt }: PlannedParking): string {
+  return (
+    `parking (tries: ${attempts}, from ${retryAfter} ms; ${count(maxSequences, 'sequence')} of ` +
+    `${count(maxLetters, 'letter')}, mended at step ${mendedAt})`
   );
 }
 

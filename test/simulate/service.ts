@@ -8,7 +8,13 @@ import {
 } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Ctx, EventPattern, MessagePattern, Payload, type KafkaContext } from '@nestjs/microservices';
-import { Durable, DurableExecution, DurableModule, kafkaServer } from 'nestjs-durable-kafka';
+import {
+  Durable,
+  DurableExecution,
+  DurableModule,
+  kafkaServer,
+  type KafkaTransportOptions,
+} from 'nestjs-durable-kafka';
 import {
   InMemoryLedger,
   type InMemoryKafka,
@@ -16,7 +22,7 @@ import {
   type InMemoryLedgerStore,
 } from 'nestjs-durable-kafka/testing';
 import type { Clock } from '../../lib/runtime/clock.js';
-import { modeOf, orderingOf, type HandlerName, type Plan } from './plan.js';
+import { modeOf, orderingOf, type HandlerName, type Plan, type PlannedParking } from './plan.js';
 import type { SimulatedProcess } from './scheduler.js';
 
 export const GROUP = 'services-server';
@@ -66,6 +72,18 @@ function controllerOf(plan: Plan): Type {
     }
   }
   return ServiceController;
+}
+
+function parkingOf({
+  retryAfter,
+  attempts,
+  maxSequences,
+  maxLetters,
+}: PlannedParking): KafkaTransportOptions {
+  return {
+    onExhausted: 'park',
+    parking: { retryAfter, attempts, maxSequences, maxLetters, max: 4 * retryAfter },
+  };
 }
 
 export interface ServiceSettings {
@@ -128,6 +146,7 @@ export class Service {
       },
       subscribe: { fromBeginning: true },
       deadLetter: plan.deadLetter,
+      ...(plan.parking && parkingOf(plan.parking)),
       ordering,
       concurrency: plan.concurrency,
       groupCommit: {

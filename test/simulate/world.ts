@@ -1,4 +1,4 @@
-import { InMemoryKafka, InMemoryLedgerStore } from 'nestjs-durable-kafka/testing';
+import { InMemoryKafka, InMemoryLedger, InMemoryLedgerStore } from 'nestjs-durable-kafka/testing';
 import type { Clock } from '../../lib/runtime/clock.js';
 import { Caller } from './caller.js';
 import { Faults } from './faults.js';
@@ -23,6 +23,8 @@ export interface Outcome {
 /** Virtual milliseconds within which everything must have come to its end after the last fault. */
 const PATIENCE = 300_000;
 const MAX_STEPS = 400_000;
+/** Virtual milliseconds between two looks of the operator. */
+const TENDING = 3_000;
 const GOOD = { first: { kind: 'good' }, second: { kind: 'good' }, answer: { kind: 'good' } } as const;
 
 /** Runs a plan to its end and judges it. */
@@ -78,6 +80,8 @@ class World {
     }
     this.trace.add('world', 'heals');
     this.faults.heal();
+    this.mend();
+    this.tend();
     this.produceTail();
     await this.until('everything is handled', () => this.isDone);
     if (this.plan.rewind && this.stuck.length === 0) await this.rewind();
@@ -106,6 +110,7 @@ class World {
         })),
       ),
       ...this.plan.faults.map((fault) => ({ step: fault.step, act: () => this.faults.inject(fault) })),
+      ...(this.plan.parking ? [{ step: this.plan.parking.mendedAt, act: () => this.mend() }] : []),
     ];
     return actions.sort((left, right) => left.step - right.step);
   }
@@ -128,6 +133,28 @@ class World {
     const [metadata] = this.kafka.produce(topic, { key: recordKey, value, headers, partition });
     const id = `${key}${variant ? `, variant ${variant}` : ''}`;
     this.trace.add('broker', `has message ${n} (${id}) at ${topic}[${partition}]@${metadata!.offset}`);
+  }
+
+  private mend(): void {
+    if (this.handlers.areMended) return;
+    this.handlers.areMended = true;
+    if (this.plan.parking) this.trace.add('world', 'mends the handlers that are sick');
+  }
+
+  /** From now on has sequences tried again that are held, every now and then. */
+  private tend(): void {
+    if (!this.plan.parking) return;
+    const { clock, store } = this;
+    const ledger = new InMemoryLedger({ store, clock });
+    const look = async () => {
+      for (const { id, state } of await ledger.parking.list({}, Infinity, undefined)) {
+        if (state === 'waiting') continue;
+        this.trace.add('operator', `has sequence ${id} tried again`);
+        await ledger.parking.retry({ id });
+      }
+    };
+    const again = () => void look().finally(() => clock.setTimeout(again, TENDING));
+    void ledger.open().then(again);
   }
 
   /** After the last fault each partition and the caller get one more: nobody may be left healthy and idle. */

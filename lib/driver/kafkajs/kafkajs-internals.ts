@@ -23,8 +23,15 @@ export interface RawRequest {
   readonly timeout?: number | undefined;
 }
 
+/** Requests that wait for a broker which throttles, or has too many in flight. */
+interface InternalRequestQueue {
+  readonly pending: readonly unknown[];
+  scheduleCheckPendingRequests(): void;
+}
+
 interface InternalConnection {
   socket?: Socket;
+  readonly requestQueue: InternalRequestQueue;
   isConnected(): boolean;
   rejectRequests(error: Error): void;
   send(protocol: unknown): Promise<unknown>;
@@ -170,13 +177,28 @@ export function openDoor(kafka: Kafka): KafkajsDoor {
       if (
         typeof connection?.send !== 'function' ||
         typeof connection.rejectRequests !== 'function' ||
+        typeof connection.requestQueue?.scheduleCheckPendingRequests !== 'function' ||
         typeof broker.connect !== 'function' ||
         typeof broker.disconnect !== 'function'
       ) {
-        throw unexpected('its brokers or connections lack connect, disconnect, send or rejectRequests');
+        throw unexpected(
+          'its brokers or connections lack connect, disconnect, send, rejectRequests or a queue',
+        );
       }
+      checkOnlyWhatWaits(connection.requestQueue);
       return new RawConnection(broker);
     },
+  };
+}
+
+/**
+ * From the first response on, kafkajs looks every millisecond whether requests wait, and asks for timers in the past, of
+ * which Node 24 warns.
+ */
+function checkOnlyWhatWaits(queue: InternalRequestQueue): void {
+  const schedule = queue.scheduleCheckPendingRequests.bind(queue);
+  queue.scheduleCheckPendingRequests = () => {
+    if (queue.pending.length > 0) schedule();
   };
 }
 

@@ -4,16 +4,16 @@
  * Checksums are not verified: TCP and the broker do.
  */
 import { InvalidRecordError } from '../../errors/errors.js';
-import type { KafkaRecord, RecordHeader, TopicPartition } from '../../messages/record.js';
+import type { KafkaRecord, TopicPartition } from '../../messages/record.js';
 import { partitionName } from '../../messages/record.js';
 import { decompress } from './compression.js';
+import { RecordCursor } from './record-cursor.js';
 
 export interface AbortedTransaction {
   readonly producerId: bigint;
   readonly firstOffset: bigint;
 }
 
-const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
 const HEADER_BYTES = 12; // base offset and length
 const MAGIC_AT = 16;
 const RECORDS_AT = 61;
@@ -22,6 +22,7 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const ABORT_MARKER = 0;
+const NOTHING = new RecordCursor(Buffer.alloc(0), 0, 0);
 
 /**
  * What a fetch brought for one partition, decoded a part at a time: as objects, thousands of records that wait cost much
@@ -31,6 +32,9 @@ export class FetchedBatches {
   /** Behind all that was decoded. May move without a record: batches may be compacted, aborted or control. */
   nextOffset: bigint;
   private at = 0;
+  private isOwn = false;
+  /** Decoded in part; `at` is behind it. */
+  private open: OpenBatch | undefined;
   private nextAborted = 0;
   private readonly aborting = new Set<bigint>();
 
@@ -49,23 +53,34 @@ export class FetchedBatches {
 
   /** Nothing is left but what `maxBytes` cut off. */
   get ended(): boolean {
-    return this.at + RECORDS_AT > this.bytes.length || this.batchEnd > this.bytes.length;
+    return !this.open && (this.at + RECORDS_AT > this.bytes.length || this.batchEnd > this.bytes.length);
   }
 
-  /** Lets go of the whole answer, for which more than this partition may have been fetched. */
+  /** Lets go of the whole answer, for which more than this partition may have been fetched, and of what is decoded. */
   detach(): void {
-    this.bytes = Buffer.from(this.bytes.subarray(this.at));
-    this.at = 0;
+    const start = this.open?.uncompressedAt ?? this.at;
+    // Copied again only when half of it is decoded: however often it is called, no byte is copied more than twice or so.
+    if (this.isOwn && start * 2 < this.bytes.length) return;
+    this.bytes = Buffer.from(this.bytes.subarray(start));
+    this.open?.move(this.bytes, start);
+    this.at -= start;
+    this.isOwn = true;
   }
 
   /**
-   * The next whole batches, until they have at least so many records.
+   * The next records, at most so many.
    * @throws CodecMissingError, InvalidRecordError; it cannot be used any more then, and `nextOffset` is where to go on
    */
-  async next(least: number): Promise<KafkaRecord[]> {
+  async next(most: number): Promise<KafkaRecord[]> {
     const records: KafkaRecord[] = [];
     let { nextOffset } = this;
-    while (!this.ended && records.length < least) nextOffset = await this.decodeOne(records, nextOffset);
+    while (records.length < most && !this.ended) {
+      const batch = (this.open ??= await this.openNext(nextOffset));
+      if (batch.decode(records, most)) {
+        if (batch.end > nextOffset) nextOffset = batch.end;
+        this.open = undefined;
+      } else nextOffset = records[records.length - 1]!.offset + 1n;
+    }
     this.nextOffset = nextOffset;
     return records;
   }
@@ -74,10 +89,9 @@ export class FetchedBatches {
     return this.at + HEADER_BYTES + this.bytes.readInt32BE(this.at + 8);
   }
 
-  /** Resolves with the offset behind the batch. */
-  private async decodeOne(into: KafkaRecord[], from: bigint): Promise<bigint> {
-    const { bytes, of, at, aborted, aborting } = this;
-    const end = this.batchEnd;
+  /** Goes past the header of the next batch. */
+  private async openNext(from: bigint): Promise<OpenBatch> {
+    const { bytes, of, at, aborted, aborting, batchEnd } = this;
     const magic = bytes.readInt8(at + MAGIC_AT);
     if (magic !== 2) throw new InvalidRecordError(oldFormat(of, magic));
 
@@ -85,147 +99,123 @@ export class FetchedBatches {
     const attributes = bytes.readInt16BE(at + 21);
     const lastOffset = baseOffset + BigInt(bytes.readInt32BE(at + 23));
     const producerId = bytes.readBigInt64BE(at + 43);
+    const facts: BatchFacts = {
+      of,
+      from,
+      baseOffset,
+      end: lastOffset + 1n,
+      count: bytes.readInt32BE(at + 57),
+      firstTimestamp: Number(bytes.readBigInt64BE(at + 27)),
+      appendTime: (attributes & LOG_APPEND_TIME) !== 0 ? Number(bytes.readBigInt64BE(at + 35)) : undefined,
+    };
 
     for (; aborted && this.nextAborted < aborted.length; this.nextAborted++) {
       if (aborted[this.nextAborted]!.firstOffset > lastOffset) break;
       aborting.add(aborted[this.nextAborted]!.producerId);
     }
-    const transactional = (attributes & TRANSACTIONAL) !== 0;
-    if ((attributes & CONTROL) !== 0) {
-      if (controlType(bytes.subarray(at + RECORDS_AT, end)) === ABORT_MARKER) aborting.delete(producerId);
-    } else if (lastOffset >= from && !(transactional && aborting.has(producerId))) {
-      const type = attributes & COMPRESSION_MASK;
-      const packed = bytes.subarray(at + RECORDS_AT, end);
-      const plain = type === 0 ? packed : await decompress(type, packed, partitionName(of));
-      try {
-        decodeBatch(plain, of, from, into, {
-          count: bytes.readInt32BE(at + 57),
-          baseOffset,
-          firstTimestamp: Number(bytes.readBigInt64BE(at + 27)),
-          appendTime:
-            (attributes & LOG_APPEND_TIME) !== 0 ? Number(bytes.readBigInt64BE(at + 35)) : undefined,
-        });
-      } catch (error) {
-        throw new InvalidRecordError(`The batch at ${partitionName(of)}@${baseOffset} is damaged`, {
-          cause: error,
-        });
-      }
-    }
-    this.at = end;
-    return lastOffset >= from ? lastOffset + 1n : from;
+    const isAborted = (attributes & TRANSACTIONAL) !== 0 && aborting.has(producerId);
+    const isControl = (attributes & CONTROL) !== 0;
+    if (isControl && controlType(new RecordCursor(bytes, at + RECORDS_AT, batchEnd)) === ABORT_MARKER)
+      aborting.delete(producerId);
+    this.at = batchEnd;
+    if (isControl || isAborted || lastOffset < from) return new OpenBatch(NOTHING, { ...facts, count: 0 });
+
+    const type = attributes & COMPRESSION_MASK;
+    if (type === 0) return new OpenBatch(new RecordCursor(bytes, at + RECORDS_AT, batchEnd), facts, true);
+    const plain = await decompress(type, bytes.subarray(at + RECORDS_AT, batchEnd), partitionName(of));
+    return new OpenBatch(new RecordCursor(plain, 0, plain.length), facts);
   }
 }
 
 interface BatchFacts {
-  readonly count: number;
+  readonly of: TopicPartition;
+  /** Records below are left out. */
+  readonly from: bigint;
   readonly baseOffset: bigint;
+  /** Behind its last record, also where compaction has removed that. */
+  readonly end: bigint;
+  readonly count: number;
   readonly firstTimestamp: number;
   readonly appendTime: number | undefined;
 }
 
-function decodeBatch(
-  bytes: Buffer,
-  of: TopicPartition,
-  from: bigint,
-  into: KafkaRecord[],
-  batch: BatchFacts,
-): void {
-  const cursor = new RecordCursor(bytes);
-  const { topic, partition } = of;
-  // Adding small numbers and converting once is half the price of adding bigints.
-  const base = Number(batch.baseOffset);
-  const first = Number(from);
-  for (let index = 0; index < batch.count; index++) {
-    const length = cursor.varint();
-    const end = cursor.at + length;
-    if (length < 0 || end > bytes.length) throw new RangeError('a record ends outside its batch');
-    cursor.at++; // attributes: none are defined
-    const timestamp = batch.firstTimestamp + cursor.varlong();
-    const offset = base + cursor.varint();
-    if (offset < first) {
-      cursor.at = end;
-      continue;
-    }
-    const key = cursor.copy();
-    const value = cursor.copy();
-    const headers = cursor.headers();
-    if (cursor.at !== end) throw new RangeError('a record is longer or shorter than it says');
-    into.push({
-      topic,
-      partition,
-      offset: BigInt(offset),
-      timestamp: batch.appendTime ?? timestamp,
-      key,
-      value,
-      headers,
-    });
-  }
-}
+/** A batch whose records are decoded as they are asked for. */
+class OpenBatch {
+  private left: number;
 
-class RecordCursor {
-  at = 0;
-
-  constructor(private readonly bytes: Buffer) {}
-
-  varint(): number {
-    const { bytes } = this;
-    let byte = bytes[this.at++]!;
-    if (byte < 0x80) return (byte >>> 1) ^ -(byte & 1);
-    let value = byte & 0x7f;
-    for (let shift = 7; shift < 35; shift += 7) {
-      byte = bytes[this.at++]!;
-      value |= (byte & 0x7f) << shift;
-      if (byte < 0x80) return (value >>> 1) ^ -(value & 1);
-    }
-    throw new RangeError('a number has more than five bytes');
+  /** @param isUncompressed the cursor goes over the bytes of the answer */
+  constructor(
+    private readonly cursor: RecordCursor,
+    private readonly facts: BatchFacts,
+    private readonly isUncompressed = false,
+  ) {
+    this.left = facts.count;
   }
 
-  /** Exact up to 2^53; timestamps stay far below. */
-  varlong(): number {
-    let value = 0;
-    let scale = 1;
-    for (let index = 0; index < 10; index++) {
-      const byte = this.bytes[this.at++]!;
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
-      scale *= 128;
-    }
-    throw new RangeError('a number has more than ten bytes');
+  get end(): bigint {
+    return this.facts.end;
   }
 
-  copy(): Buffer | null {
-    const length = this.varint();
-    if (length < 0) return null;
-    const end = this.at + length;
-    if (end > this.bytes.length) throw new RangeError('bytes end outside their batch');
-    const copied = Buffer.allocUnsafe(length);
-    this.bytes.copy(copied, 0, this.at, end);
-    this.at = end;
-    return copied;
+  /** Where in the bytes of the answer the next record is, if its bytes are there. */
+  get uncompressedAt(): number | undefined {
+    return this.isUncompressed ? this.cursor.at : undefined;
   }
 
-  headers(): readonly RecordHeader[] {
-    const count = this.varint();
-    if (count === 0) return NO_HEADERS;
-    // A header has at least two bytes: a forged count must not reserve memory.
-    if (count < 0 || count * 2 > this.bytes.length - this.at)
-      throw new RangeError('a record has too many headers');
-    const headers: RecordHeader[] = [];
-    for (let index = 0; index < count; index++) {
-      const length = this.varint();
-      const end = this.at + length;
-      if (length < 0 || end > this.bytes.length) throw new RangeError('a header ends outside its batch');
-      const name = this.bytes.toString('utf8', this.at, end);
-      this.at = end;
-      headers.push([name, this.copy()]);
+  /** The answer's bytes from `start` on are now these. */
+  move(bytes: Buffer, start: number): void {
+    if (this.isUncompressed) this.cursor.move(bytes, start);
+  }
+
+  /** Adds records until there are `most`; `true` if none is left. */
+  decode(into: KafkaRecord[], most: number): boolean {
+    try {
+      this.decodeRecords(into, most);
+    } catch (error) {
+      const { of, baseOffset } = this.facts;
+      throw new InvalidRecordError(`The batch at ${partitionName(of)}@${baseOffset} is damaged`, {
+        cause: error,
+      });
     }
-    return headers;
+    return this.left <= 0;
+  }
+
+  private decodeRecords(into: KafkaRecord[], most: number): void {
+    const { cursor } = this;
+    const { of, from, baseOffset, firstTimestamp, appendTime } = this.facts;
+    const { topic, partition } = of;
+    // Adding small numbers and converting once is half the price of adding bigints.
+    const base = Number(baseOffset);
+    const first = Number(from);
+    for (; this.left > 0 && into.length < most; this.left--) {
+      const length = cursor.varint();
+      const end = cursor.at + length;
+      if (length < 0 || end > cursor.end) throw new RangeError('a record ends outside its batch');
+      cursor.at++; // attributes: none are defined
+      const timestamp = firstTimestamp + cursor.varlong();
+      const offset = base + cursor.varint();
+      if (offset < first) {
+        cursor.at = end;
+        continue;
+      }
+      const key = cursor.copy();
+      const value = cursor.copy();
+      const headers = cursor.headers();
+      if (cursor.at !== end) throw new RangeError('a record is longer or shorter than it says');
+      into.push({
+        topic,
+        partition,
+        offset: BigInt(offset),
+        timestamp: appendTime ?? timestamp,
+        key,
+        value,
+        headers,
+      });
+    }
   }
 }
 
 /** 0 abort, 1 commit: the second half of a control record's key. */
-function controlType(bytes: Buffer): number | undefined {
-  const cursor = new RecordCursor(bytes);
+function controlType(cursor: RecordCursor): number | undefined {
   cursor.varint();
   cursor.at++;
   cursor.varlong();

@@ -113,6 +113,24 @@ export function describeConclusions({ describe, it }: ContractRunner, world: Cur
       assert.deepEqual(next.undispatched, []);
     });
 
+    it('of a key that ended elsewhere with another content do nothing, and tell', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await run(ledger, fence, [claimOf('a', 1, 1n)], {}, 2n);
+      for (const state of ['failed', 'dead', 'skipped'] as const) {
+        const other = conclusionOf(fence, claimOf('a', 5, 2n), {
+          state,
+          reply: Buffer.from('no'),
+          outbox: outboxOf(),
+        });
+        assert.deepEqual(await ledger.conclude(other), knownOf(fence.lane, claimOf('a', 1, 1n)));
+      }
+      assert.equal(await replyOf(ledger, fence, 'a'), undefined);
+      const next = await ledger.takeFence(fence.lane, always);
+      assert.equal(next.fence.nextOffset, 2n);
+      assert.deepEqual(next.undispatched, []);
+    });
+
     it('as failed replace an earlier failure of a repeated request', async () => {
       const ledger = await world().openLedger();
       const { fence } = await ledger.takeFence(newLane(), always);

@@ -140,7 +140,7 @@ export function describeParking({ describe, it }: ContractRunner, current: Curre
       assert.deepEqual(await offsetsDue(ledger, lane), [0]);
     });
 
-    it('leave with the ending of their record, also where its key was known', async () => {
+    it('leave with the ending of their record, also where its key was known with the same content', async () => {
       const { ledger, fence, lane } = await open();
       await ledger.parking.park(sequenceOf(fence, 'a', 0));
       await work(ledger, { fence, appended: [letterOf('a', 1)], removed: [] });
@@ -149,6 +149,9 @@ export function describeParking({ describe, it }: ContractRunner, current: Curre
       await ledger.conclude(conclusionOf(fence, execution, { state: 'skipped', letter: letter(0n) }));
       assert.deepEqual(await offsetsDue(ledger, lane), [1]);
       const again = conclusionOf(fence, claimOf('x', 1), { state: 'dead', letter: letter(1n) });
+      const other = conclusionOf(fence, claimOf('x', 1, 99n), { state: 'dead', letter: letter(1n) });
+      assert.equal((await ledger.conclude(other))?.state, 'skipped');
+      assert.deepEqual(await offsetsDue(ledger, lane), [1]);
       assert.equal((await ledger.conclude(again))?.state, 'skipped');
       assert.equal((await due(ledger, lane)).sequences, 0);
     });

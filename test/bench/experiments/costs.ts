@@ -1,5 +1,6 @@
 import type { Bed, Place } from '../bed.js';
-import { costLoads, costModes, type CostMetric } from '../cost-rows.js';
+import { costFigures, countedBetween } from '../cost-figures.js';
+import { costLoads, costModes } from '../cost-rows.js';
 import { effectFlaws, type Experiment, type RunResult, type Scale } from '../experiment.js';
 import { sizeFor, startSubject } from '../subject-definitions.js';
 import type { Variant } from '../targets.js';
@@ -35,7 +36,7 @@ async function count(
 ): Promise<RunResult> {
   const { records, warm } = sizeFor(variant, scale.seconds);
   await bed.fill(place, records, { asRequests });
-  const before = await bed.counters();
+  const before = await bed.commits();
   const work = asRequests ? 'echo-insert' : 'insert';
   const subject = startSubject(bed, place, variant, {
     work,
@@ -49,24 +50,19 @@ async function count(
     await until('all effects', async () => (await bed.count(place)).distinct >= records, settleMs, 250);
     const to = await bed.cost();
     await subject.stop();
-    const after = await bed.counters();
-    const told = records - warm;
-    const own = handlerCommits.has(variant) ? records : 0;
-    const commits = (after.commits - before.commits - own) / records;
-    // Marks arrive as messages: where the server counts, it says how many records there were in between.
-    const handlers = from.handlers && to.handlers && to.handlers.statements - from.handlers.statements;
-    const measured = handlers ?? told;
-    const images = await bed.pageImages(from.lsn, to.lsn);
-    const metrics: Partial<Record<CostMetric, number>> = {
-      perCommit: 1 / commits,
-      commits,
-      statements: (last.statements - first.statements) / told,
-      trips: (last.trips - first.trips) / told,
-      walBytes: Number(to.wal - from.wal) / measured,
-      ...(handlers && { handlerWalBytes: (to.handlers!.wal - from.handlers!.wal) / measured }),
-      ...(images !== undefined && { imageBytes: images / measured }),
-    };
-    return { metrics, flaws: effectFlaws(await bed.count(place), records) };
+    const after = await bed.commits();
+    const effects = await bed.count(place);
+    const metrics = costFigures({
+      records,
+      marked: records - warm,
+      commits: countedBetween(before, after),
+      handlerCommits: handlerCommits.has(variant) ? effects.effects : 0,
+      own: { statements: last.statements - first.statements, trips: last.trips - first.trips },
+      from,
+      to,
+      pageImages: await bed.pageImages(from.lsn, to.lsn),
+    });
+    return { metrics, flaws: effectFlaws(effects, records) };
   } finally {
     await subject.kill();
   }

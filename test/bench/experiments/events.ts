@@ -1,4 +1,5 @@
 import type { Bed, Place } from '../bed.js';
+import { countedBetween } from '../cost-figures.js';
 import { effectFlaws, type Experiment, type RunResult, type Scale } from '../experiment.js';
 import { sizeFor, startSubject } from '../subject-definitions.js';
 import type { Variant } from '../targets.js';
@@ -36,16 +37,16 @@ export const events: Experiment = {
 async function measureInserts(bed: Bed, place: Place, variant: Variant, scale: Scale): Promise<RunResult> {
   const { records, warm } = sizeFor(variant, scale.seconds);
   await bed.fill(place, records);
-  const before = await bed.counters();
+  const before = await bed.commits();
   const subject = startSubject(bed, place, variant, { work: 'insert', marks: [warm, records] });
   try {
     const first = await subject.mark('warm', runMs);
-    const { wal: firstWal } = await bed.counters();
+    const firstWal = await bed.wal();
     const last = await subject.mark('end', runMs);
     await until('all effects', async () => (await bed.count(place)).distinct >= records, settleMs, 250);
-    const { wal: lastWal } = await bed.counters();
+    const lastWal = await bed.wal();
     await subject.stop();
-    const { commits } = await bed.counters();
+    const commits = countedBetween(before, await bed.commits());
     const { seconds, effects } = await bed.span(place, warm);
     const measured = records - warm;
     return {
@@ -54,7 +55,7 @@ async function measureInserts(bed: Bed, place: Place, variant: Variant, scale: S
         cpuMicros: (last.cpu - first.cpu) / measured,
         residentMb: last.rss / MEGABYTE,
         statements: (last.statements - first.statements) / measured,
-        commits: (commits - before.commits) / records,
+        ...(commits !== undefined && { commits: commits / records }),
         walBytes: Number(lastWal - firstWal) / measured,
       },
       flaws: effectFlaws(await bed.count(place), records),

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { connect as dial } from 'node:net';
 import kafkajs, { type Consumer, type Kafka } from 'kafkajs';
@@ -60,6 +61,19 @@ describe('the kafkajs driver, connecting', () => {
     await connection.open();
     expect(connection.versions[1]!.maxVersion).toBeGreaterThanOrEqual(11);
     await connection.close(new Error('done'));
+  });
+
+  it('sets no timers that are due at once: an idle connection would be busy with them', async () => {
+    const timers = jest.spyOn(globalThis, 'setTimeout');
+    const door = openDoor(new kafkajs.Kafka({ brokers: brokers() }));
+    const connection = await door.connection();
+    await connection.open();
+    await connection.close(new Error('done'));
+    const delays = timers.mock.calls.map(([, delay]) => delay ?? 0);
+    timers.mockRestore();
+    // A connection's own bounds.
+    expect(delays).not.toEqual([]);
+    expect(delays.filter((delay) => delay <= 0)).toEqual([]);
   });
 
   it('says so if kafkajs is built in another way', () => {

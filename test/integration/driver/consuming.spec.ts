@@ -240,9 +240,8 @@ describe('the kafkajs driver, consuming', () => {
     await compressed.disconnect();
     const codecs = CompressionCodecs as unknown as Record<number, () => unknown>;
     const original = codecs[CompressionTypes.GZIP]!;
-    codecs[CompressionTypes.GZIP] = () => {
-      throw new Error('GZIP compression not implemented'); // as for those that kafkajs does not bring
-    };
+    // What kafkajs has in the place of a codec whose package is missing.
+    codecs[CompressionTypes.GZIP] = codecs[CompressionTypes.Snappy]!;
     try {
       const { recorder } = await bench.consumer({ topics: [topic] });
       await eventually('the complaint', () => recorder.statuses.some((status) => status.includes('GZIP')));

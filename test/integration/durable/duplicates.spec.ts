@@ -1,6 +1,11 @@
 import { Controller } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
-import { Durable, DurableExecution, type DurableOptions } from '../../../lib/index.js';
+import {
+  Durable,
+  DurableExecution,
+  KafkaTerminalException,
+  type DurableOptions,
+} from '../../../lib/index.js';
 import { DurableWorld, headerText } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 
@@ -198,6 +203,15 @@ describe('a message that comes again', () => {
     expect(await world.effects()).toEqual(['"first"']);
   });
 
+  /** Its statement waits for the end of the transaction that has the key. */
+  const untilTwinWaits = () =>
+    eventually(async () => {
+      const { rowCount } = await world.pool.query(
+        `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%"${world.schema}".execution%'`,
+      );
+      return rowCount! > 0;
+    });
+
   it('while its twin on another partition is given up is not reported dead when it succeeds', async () => {
     let runs = 0;
 
@@ -209,13 +223,7 @@ describe('a message that comes again', () => {
       async run(@Payload() id: string) {
         await world.write(this.durable.client, id);
         if (runs++ > 0) return;
-        // The twin waits for this transaction to end.
-        await eventually(async () => {
-          const { rowCount } = await world.pool.query(
-            `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%"${world.schema}".execution%'`,
-          );
-          return rowCount! > 0;
-        });
+        await untilTwinWaits();
         throw new Error('the first one fails');
       }
     }
@@ -232,6 +240,37 @@ describe('a message that comes again', () => {
         ? { states: ['completed'], letters: 0, effects: ['x'] }
         : { states: ['dead'], letters: 1, effects: [] },
     );
+  });
+
+  it('with another content, while the first under its key is given up, does not have that one disappear', async () => {
+    let runs = 0;
+
+    @Controller()
+    class Handlers {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @EventPattern('t')
+      async run(@Payload() text: string) {
+        await world.write(this.durable.client, text);
+        if (runs++ > 0) return;
+        await untilTwinWaits();
+        throw new KafkaTerminalException('the first one fails');
+      }
+    }
+    world.kafka.createTopic('t', 2);
+    const headers = { 'idempotency-key': 'k' };
+    world.kafka.produce(
+      't',
+      { value: 'one', headers, partition: 0 },
+      { value: 'other', headers, partition: 1 },
+    );
+    await world.start({ controllers: [Handlers] });
+    await world.consumed('t');
+    const dead = await world.query<{ record_value: Buffer }>(
+      'select record_value from {schema}.dead_letters',
+    );
+    const ended = [...(await world.effects()), ...dead.map(({ record_value: value }) => value.toString())];
+    expect(ended.sort()).toEqual(['one', 'other']);
   });
 
   describe('by a key function', () => {

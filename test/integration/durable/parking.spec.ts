@@ -238,6 +238,21 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
     expect(await effectsOf(BAD)).toEqual([`${BAD}:4`]);
   });
 
+  it('leave their dead letters when they are dropped, two contents under one idempotency key as well', async () => {
+    const headers = { 'idempotency-key': 'one' };
+    const values = [`${BAD}:first`, `${BAD}:second`];
+    for (const value of values) world.kafka.produce('t', { key: BAD, value, headers, partition: 0 });
+    const app = await start({ ...slow, deadLetter: true });
+    await world.consumed('t');
+    const ledger = app.get(DurableLedger);
+    const [parked] = await ledger.parked();
+    expect(await ledger.dropParked(parked!.id, 'nobody misses them', { all: true })).toBe(true);
+    await eventually(async () => (await letters()).length === 0);
+    await eventually(() => world.kafka.records('t.dlt').length === 2);
+    expect(world.kafka.records('t.dlt').map(({ value }) => value!.toString())).toEqual(values);
+    expect((await world.executions()).map(({ state }) => state)).toEqual(['dead', 'dead']);
+  });
+
   it.each([
     ['letters', { maxLetters: 2 }],
     ['sequences', { maxSequences: 1 }],

@@ -248,8 +248,8 @@ export class Ground {
     // No constraint at all: whatever is written stays to be seen.
     await pool.query(`
       create table effect (
-        seq bigint generated always as identity, handler text, id text, run text, key text, instance text,
-        topic text, wave int, partition int, record_offset bigint, at timestamptz default clock_timestamp()
+        seq bigint generated always as identity, handler text, id text, run text, key text, record_key text,
+        instance text, topic text, wave int, partition int, record_offset bigint, at timestamptz default clock_timestamp()
       );
       grant insert on effect to ${database.name}`);
   }

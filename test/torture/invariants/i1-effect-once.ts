@@ -1,5 +1,5 @@
 import type { Facts, Violation } from '../oracle/facts.js';
-import { grouped } from './lookup.js';
+import { grouped, isGone } from './lookup.js';
 
 /** I1: for every completed key the effect log has exactly one row; for others none. */
 export function* effectOnce(facts: Facts): Generator<Violation> {
@@ -28,9 +28,9 @@ export function* effectOnce(facts: Facts): Generator<Violation> {
     }
   }
   const known = new Set(facts.records.map(({ id }) => id));
-  for (const { handler, id, wave, topic } of facts.effects) {
-    const gone = topic === facts.topics.volatile && wave < facts.lastWave;
-    if (!known.has(id) && !gone)
+  for (const effect of facts.effects) {
+    const { handler, id } = effect;
+    if (!known.has(id) && !isGone(effect, facts))
       yield { invariant, id, what: `an effect in ${handler} of what was never produced` };
   }
 }

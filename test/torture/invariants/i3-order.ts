@@ -1,5 +1,5 @@
 import type { Facts, Violation } from '../oracle/facts.js';
-import { lane, place } from './lookup.js';
+import { isGone, lane, place } from './lookup.js';
 
 /**
  * I3: effects of a partition, or of a key in a partition, were committed in the order of its offsets. That nothing is
@@ -9,8 +9,9 @@ export function* order(facts: Facts): Generator<Violation> {
   const keys = new Map(facts.records.map((record) => [place(record), record.key]));
   const last = new Map<string, bigint>();
   for (const effect of facts.effects) {
-    const key = facts.ordering === 'key' ? ` key ${keys.get(place(effect)) ?? ''}` : '';
-    const line = `${effect.handler} ${lane(effect)} wave ${effect.wave}${key}`;
+    const key = isGone(effect, facts) ? effect.recordKey : keys.get(place(effect));
+    const ofKey = facts.ordering === 'key' ? ` key ${key ?? ''}` : '';
+    const line = `${effect.handler} ${lane(effect)} wave ${effect.wave}${ofKey}`;
     const before = last.get(line) ?? -1n;
     if (effect.offset <= before) {
       const what = `in ${line}: offset ${effect.offset} after offset ${before}`;

@@ -1,15 +1,19 @@
 import type { Effect, Facts, Generation, Violation } from '../oracle/facts.js';
-import { lane } from './lookup.js';
+import { grouped, lane } from './lookup.js';
 
 /** The coordinator's clock has milliseconds. */
 const CLOCK = 2;
 
+/** I6: no effect commits under an epoch that was superseded before it; in claim mode, under a claim that was taken over. */
+export function fencing(facts: Facts): Iterable<Violation> {
+  return facts.mode === 'claim' ? byClaim(facts) : byEpoch(facts);
+}
+
 /**
- * I6: no effect commits under an epoch that was superseded before it. Who owned a partition when is taken from the
- * coordinator: once a successor has committed in a partition, its predecessor may commit there again only as the owner
- * of a later generation than the one under which the successor did.
+ * Who owned a partition when is taken from the coordinator: once a successor has committed in a partition, its
+ * predecessor may commit there again only as the owner of a later generation than the one under which the successor did.
  */
-export function* fencing(facts: Facts): Generator<Violation> {
+function* byEpoch(facts: Facts): Generator<Violation> {
   const owners = new Map<string, { generation: number; at: number; order: number; who: string }[]>();
   facts.generations.forEach((generation: Generation, order) => {
     for (const [who, owned] of generation.owned) {
@@ -39,5 +43,30 @@ export function* fencing(facts: Facts): Generator<Violation> {
       continue;
     }
     last.set(line, { effect, order: newest });
+  }
+}
+
+/**
+ * An execution is its claimant's until another one runs it, whoever has the partition meanwhile: from then on nothing of
+ * the earlier run is committed.
+ */
+function* byClaim(facts: Facts): Generator<Violation> {
+  const starts = grouped(
+    facts.log.filter(({ what }) => what === 'start'),
+    ({ handler, key }) => `${handler} ${key}`,
+  );
+  for (const effect of facts.effects) {
+    const runs = starts.get(`${effect.handler} ${effect.key}`) ?? [];
+    const own = runs.findIndex(({ run }) => run === effect.run);
+    const next = own === -1 ? undefined : runs[own + 1];
+    if (next && next.at + CLOCK < effect.committedAt) {
+      yield {
+        invariant: 'I6',
+        id: effect.id,
+        what:
+          `${effect.instance} committed offset ${effect.offset} of ${effect.handler} ${lane(effect)} by run ${effect.run} ` +
+          `after ${next.instance} had begun run ${next.run}`,
+      };
+    }
   }
 }

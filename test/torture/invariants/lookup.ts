@@ -23,6 +23,10 @@ export const isHostile = ({ headers }: TopicRecord): boolean => headers[HOSTILE_
 
 export const correlationOf = ({ headers }: TopicRecord): string => headers['kafka_correlationId'] ?? '';
 
+/** Whether the topic that the record was in has been deleted since: what the topic holds at its place now is another one. */
+export const isGone = ({ topic, wave }: Effect, { topics, lastWave }: Facts): boolean =>
+  topic === topics.volatile && wave < lastWave;
+
 /** A record and a handler that it is for. */
 export interface Assignment {
   readonly record: TopicRecord;

@@ -24,6 +24,8 @@ export interface Effect {
   readonly run: string;
   /** What the handler was told for its idempotency key. */
   readonly key: string;
+  /** What the handler was told for its record's key. */
+  readonly recordKey: string | null;
   readonly instance: string;
   readonly topic: string;
   readonly wave: number;

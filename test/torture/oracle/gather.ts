@@ -99,6 +99,7 @@ interface EffectRow {
   id: string;
   run: string;
   key: string;
+  record_key: string | null;
   instance: string;
   topic: string;
   wave: number;
@@ -114,12 +115,13 @@ async function readEffects({ pool }: Ground): Promise<Effect[]> {
   // Where the server does not keep these, the instant of the insert has to do.
   const at = setting[0]!.on === 'on' ? 'pg_xact_commit_timestamp(xmin)' : 'at';
   const { rows } = await pool.query<EffectRow>(
-    `select handler, id, run, key, instance, topic, wave, partition, record_offset,
+    `select handler, id, run, key, record_key, instance, topic, wave, partition, record_offset,
        extract(epoch from ${at}) * 1000 as committed_at
      from effect order by ${at}, seq`,
   );
-  return rows.map(({ record_offset: offset, committed_at: committedAt, ...row }) => ({
+  return rows.map(({ record_offset: offset, record_key: recordKey, committed_at: committedAt, ...row }) => ({
     ...row,
+    recordKey,
     offset: BigInt(offset),
     committedAt: Number(committedAt),
   }));

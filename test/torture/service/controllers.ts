@@ -46,6 +46,7 @@ export function controllersOf(
         partition: context.getPartition(),
         offset: context.getMessage().offset,
       };
+      const recordKey = textOf(context.getMessage().key);
       const work = readWork(payload) ?? stranger(place);
       const run = randomUUID();
       const { key, attempt } = this.durable;
@@ -55,7 +56,7 @@ export function controllersOf(
       try {
         // A step outlives the failure of its handler: under claim mode whoever fails does so before the effect.
         if (mayFail && mode === 'claim') this.fail(work, attempt);
-        const counted = await this.effect(handler, work, run, place);
+        const counted = await this.effect(handler, work, run, { ...place, recordKey });
         if (handler === handlers.event) {
           await this.durable.emit(topics.out, { key: work.key, value: { id: work.id, run: counted } });
         }
@@ -75,14 +76,14 @@ export function controllersOf(
       handler: HandlerName,
       work: Work,
       run: string,
-      place: { topic: string; partition: number; offset: string },
+      place: { topic: string; partition: number; offset: string; recordKey: string | null },
     ): Promise<string> {
       const insert = async (client: Queryable) => {
         await client.query(
-          `insert into effect (handler, id, run, key, instance, topic, wave, partition, record_offset)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+          `insert into effect (handler, id, run, key, record_key, instance, topic, wave, partition, record_offset)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
           [
-            ...[handler, work.id, run, this.durable.key, instance],
+            ...[handler, work.id, run, this.durable.key, place.recordKey, instance],
             ...[place.topic, work.wave ?? 0, place.partition, place.offset],
           ],
         );
@@ -141,6 +142,11 @@ export function controllersOf(
   }
 
   return [WorkController, AuditController];
+}
+
+/** As the oracle reads it; Postgres stores no NUL in text. */
+function textOf(key: unknown): string | null {
+  return key instanceof Uint8Array || typeof key === 'string' ? key.toString().replaceAll('\0', '') : null;
 }
 
 /** Stands for a payload that no honest producer wrote. */

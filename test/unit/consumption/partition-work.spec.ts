@@ -1,6 +1,7 @@
 import type { Attempt } from '../../../lib/consumption/attempt.js';
 import { FencedError, HandlerTimeoutError, LedgerUnreachableError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
+import { collectGarbage } from '../../support/collect-garbage.js';
 import { eventually } from '../../support/eventually.js';
 import { bounds, recordsOf, ScriptedEngine, TerminalError, type Behaviour } from './scripted-engine.js';
 
@@ -41,6 +42,25 @@ describe('the work on a partition', () => {
     engine.consumer.deliver(partition!, recordsOf(partition!, 3));
     await eventually(() => engine.consumer.committed() === 3n);
     expect(engine.store).toEqual(['a0', 'b0', 'a1', 'b1', 'a2', 'b2']);
+  });
+
+  it('lets go of what a handler was called with at its end, not at the commit of its group', async () => {
+    const calls: WeakRef<object>[] = [];
+    let atCommit: boolean[] = [];
+    engine = new ScriptedEngine((attempt) => {
+      const call = { data: 'parsed' };
+      calls.push(new WeakRef(call));
+      attempt.enlistLate = () => void call;
+      attempt.onAbort(() => void call);
+    });
+    engine.beforeCommit = async () => {
+      await collectGarbage();
+      atCommit = calls.map((call) => call.deref() !== undefined);
+    };
+    const [partition] = await engine.start();
+    engine.consumer.deliver(partition!, recordsOf(partition!, 3));
+    await eventually(() => engine.consumer.committed() === 3n);
+    expect(atCommit).toEqual([false, false, false]);
   });
 
   describe('closes a group', () => {

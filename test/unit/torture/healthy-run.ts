@@ -19,12 +19,12 @@ export function record(
 }
 
 export function effect(of: TopicRecord, handler: Effect['handler'], more: Partial<Effect> = {}): Effect {
-  const { topic, partition, offset, id } = of;
+  const { topic, partition, offset, id, key: recordKey } = of;
   const run = `run-${handler}-${id}`;
   const key = `key-${id}`;
   const committedAt = START + Number(offset) * 10;
   return {
-    ...{ handler, id, run, key, instance: 'a', topic, wave: 0, partition, offset, committedAt },
+    ...{ handler, id, run, key, recordKey, instance: 'a', topic, wave: 0, partition, offset, committedAt },
     ...more,
   };
 }

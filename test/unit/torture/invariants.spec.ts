@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { invariants, violationsOf } from '../../torture/invariants/check.js';
-import type { Facts, InvariantName } from '../../torture/oracle/facts.js';
+import type { Effect, Facts, InvariantName } from '../../torture/oracle/facts.js';
 import { historyOf } from '../../torture/oracle/history.js';
 import { handlers, HOSTILE_HEADER } from '../../torture/work.js';
 import { effect, emitted, healthyRun, record, reply, topics } from './healthy-run.js';
@@ -111,6 +111,15 @@ const planted: Record<InvariantName, Record<string, Plant>> = {
       ],
       instances: [],
     }),
+    'a claimant that commits after another one had begun': ({ effects: [first, ...rest], log }) => ({
+      mode: 'claim',
+      effects: [{ ...first!, committedAt: first!.committedAt + 20 }, ...rest],
+      log: [
+        ...log.map((line) => ({ ...line, what: 'start' as const })),
+        { ...log[0]!, what: 'start', run: 'another', instance: 'b', at: log[0]!.at + 10 },
+      ],
+      instances: [],
+    }),
   },
   I7: {
     'a record that was not emitted': ({ out }) => ({ out: out.slice(1) }),
@@ -214,6 +223,28 @@ describe('What is no violation', () => {
     expect(found).toEqual([]);
   });
 
+  it('an earlier record of another key in a topic that is gone, where order is by key', () => {
+    const gone = [5, 3].map((offset) =>
+      effect(
+        record(topics.volatile, 0, offset, `volatile-${offset}`, { key: `key-${offset}` }),
+        handlers.volatile,
+      ),
+    );
+    const anew = [3, 5].map((offset) =>
+      record(topics.volatile, 0, offset, `anew-${offset}`, { key: 'key-5' }),
+    );
+    const change =
+      (effects: readonly Effect[]): Plant =>
+      (facts) => ({
+        ordering: 'key',
+        lastWave: 2,
+        records: [...facts.records, ...anew],
+        effects: [...facts.effects, ...effects],
+      });
+    expect(still('I3', change(gone))).toEqual([]);
+    expect(still('I3', change(gone.map((each) => ({ ...each, recordKey: 'key-5' }))))).toHaveLength(1);
+  });
+
   it('an owner that is given its partition back', () => {
     const owned = (who: string) => new Map([[who, new Set(['events/0'])]]);
     const found = still('I6', ({ effects, generations: [first] }) => ({
@@ -225,6 +256,25 @@ describe('What is no violation', () => {
       effects: [
         { ...effects[0]!, instance: 'b', committedAt: first!.at + 12 },
         { ...effects[1]!, instance: 'a', committedAt: first!.at + 20 },
+      ],
+    }));
+    expect(found).toEqual([]);
+  });
+
+  it('a claimant that commits after its successor in the partition, and before anybody else begins', () => {
+    const found = still('I6', ({ effects: [first, second], generations: [generation], log }) => ({
+      mode: 'claim',
+      generations: [
+        generation!,
+        { generation: 2, at: generation!.at + 15, owned: new Map([['b', new Set(['events/0'])]]) },
+      ],
+      effects: [
+        { ...first!, instance: 'b', committedAt: generation!.at + 20 },
+        { ...second!, instance: 'a', committedAt: generation!.at + 30 },
+      ],
+      log: [
+        ...log.map((line) => ({ ...line, what: 'start' as const })),
+        { ...log[1]!, what: 'start', run: 'another', instance: 'b', at: generation!.at + 40 },
       ],
     }));
     expect(found).toEqual([]);

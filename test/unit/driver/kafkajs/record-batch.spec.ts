@@ -11,12 +11,13 @@ const outgoing = (more: Partial<OutgoingRecord> = {}): OutgoingRecord => ({
 });
 
 /** A batch as a broker would store it from `baseOffset` on. */
-async function stored(records: OutgoingRecord[], baseOffset = 0n): Promise<Buffer> {
-  const bytes = Buffer.from(await encodeBatch(records, 5_000, 0, NO_PRODUCER, -1));
+async function stored(records: OutgoingRecord[], baseOffset = 0n, compression = 0): Promise<Buffer> {
+  const bytes = Buffer.from(await encodeBatch(records, 5_000, compression, NO_PRODUCER, -1));
   bytes.writeBigInt64BE(baseOffset, 0);
   return bytes;
 }
 
+const GZIP = 1;
 const ATTRIBUTES_AT = 21;
 const PRODUCER_AT = 43;
 const RECORDS_AT = 61;
@@ -100,29 +101,41 @@ describe('record batches', () => {
     expect(record!.headers).toEqual([['h', Buffer.from('x')]]);
   });
 
-  it('are decoded whole, until there are as many records as asked for', async () => {
-    const batches = new FetchedBatches(
-      Buffer.concat([
-        await stored([outgoing(), outgoing()], 0n),
-        await stored([outgoing(), outgoing()], 2n),
-        await stored([outgoing()], 9n),
-      ]),
-      of,
-      0n,
-      null,
-    );
-    const offsets = async (least: number) => (await batches.next(least)).map(({ offset }) => offset);
-    expect(await offsets(3)).toEqual([0n, 1n, 2n, 3n]);
-    expect({ ended: batches.ended, nextOffset: batches.nextOffset }).toEqual({
-      ended: false,
-      nextOffset: 4n,
-    });
-    batches.detach();
-    expect(await offsets(3)).toEqual([9n]);
-    expect({ ended: batches.ended, nextOffset: batches.nextOffset }).toEqual({
-      ended: true,
-      nextOffset: 10n,
-    });
+  it.each([
+    ['as they are', 0],
+    ['compressed', GZIP],
+  ])(
+    'are decoded as many at a time as asked for, also in the midst of a batch (%s)',
+    async (_, compression) => {
+      const answer = Buffer.concat([
+        await stored([outgoing(), outgoing(), outgoing()], 0n, compression),
+        await stored([outgoing(), outgoing()], 3n, compression),
+        await stored([outgoing()], 9n, compression),
+      ]);
+      const batches = new FetchedBatches(answer, of, 0n, null);
+      const next = async (most: number) => {
+        const offsets = (await batches.next(most)).map(({ offset }) => offset);
+        return { offsets, nextOffset: batches.nextOffset, ended: batches.ended };
+      };
+      expect(await next(2)).toEqual({ offsets: [0n, 1n], nextOffset: 2n, ended: false });
+      batches.detach();
+      answer.fill(0);
+      expect(await next(2)).toEqual({ offsets: [2n, 3n], nextOffset: 4n, ended: false });
+      batches.detach();
+      expect(await next(1)).toEqual({ offsets: [4n], nextOffset: 5n, ended: false });
+      batches.detach();
+      expect(await next(2)).toEqual({ offsets: [9n], nextOffset: 10n, ended: true });
+    },
+  );
+
+  it('are passed to their end where the last records of one were compacted away', async () => {
+    const batch = await stored([outgoing(), outgoing(), outgoing()]);
+    const shorter = Buffer.from(batch.subarray(0, RECORDS_AT + 2 * ((batch.length - RECORDS_AT) / 3)));
+    shorter.writeInt32BE(shorter.length - 12, 8);
+    shorter.writeInt32BE(2, 57);
+    const batches = new FetchedBatches(shorter, of, 1n, null);
+    expect((await batches.next(2)).map(({ offset }) => offset)).toEqual([1n]);
+    expect({ nextOffset: batches.nextOffset, ended: batches.ended }).toEqual({ nextOffset: 3n, ended: true });
   });
 
   it('go on in the midst of an aborted transaction, and behind its end', async () => {
