@@ -50,7 +50,6 @@ describe('the work on a partition', () => {
     engine = new ScriptedEngine((attempt) => {
       const call = { data: 'parsed' };
       calls.push(new WeakRef(call));
-      attempt.enlistLate = () => void call;
       attempt.onAbort(() => void call);
     });
     engine.beforeCommit = async () => {
