@@ -1,10 +1,10 @@
 import type { Clock } from '../../runtime/clock.js';
 
-const FIRST = 128 * 1024;
+const FIRST = 256 * 1024;
 const LEAST = 64 * 1024;
 /** Milliseconds that an answer lasts at the least and at the most, where the partition has as much. */
-const SHORT = 100;
-const LONG = 1_000;
+const SHORT = 200;
+const LONG = 2_000;
 
 /**
  * How many bytes of a partition are worth asking for at once. Megabytes for handlers that take their time over them would
