@@ -113,7 +113,7 @@ export class GroupRun {
       if (this.closed) return;
       const attempt = new Attempt(delivery, this.group, this.context.publish);
       const result = this.skip(attempt) ?? (await this.start(attempt));
-      this.running.delete((running) => running.attempt === attempt);
+      this.running.delete(this.running.find((running) => running.attempt === attempt));
       attempt.ended();
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;

@@ -237,9 +237,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     this.runs.add(run);
     const outcome = await run.run(mayLeave);
     if (!group.deliveries[0]?.letter) this.resource ??= group.enlisted;
-    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() =>
-      this.runs.delete((other) => other === run),
-    );
+    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
     const [{ sequence }] = entries as [Entry];
     if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;
     return outcome;

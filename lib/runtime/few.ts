@@ -14,9 +14,13 @@ export class Few<T> implements Iterable<T> {
     this.items.push(item);
   }
 
-  /** The first one that fits, if there is one. */
-  delete(fits: (item: T) => boolean): void {
-    const index = this.items.findIndex(fits);
+  find(fits: (item: T) => boolean): T | undefined {
+    return this.items.find(fits);
+  }
+
+  /** What is not there is fine. */
+  delete(item: T | undefined): void {
+    const index = item === undefined ? -1 : this.items.indexOf(item);
     if (index >= 0) this.items.splice(index, 1);
   }
 
