@@ -205,6 +205,17 @@ export class Ground {
     return Number(rows[0]!.n);
   }
 
+  /** In how many partitions of the events nobody had an effect after this instance. */
+  async lastIn(instance: string): Promise<number> {
+    const { rows } = await this.pool.query<{ n: string }>(
+      `select count(*) as n from (
+         select distinct on (partition) instance from effect where topic = $1 order by partition, seq desc) as last
+       where instance = $2`,
+      [this.topics.events, instance],
+    );
+    return Number(rows[0]!.n);
+  }
+
   async heal(): Promise<void> {
     const { servers, database, fleet } = this;
     if (servers.origin.kafka !== 'given') await servers.kafka.start();
