@@ -78,6 +78,11 @@ export interface EnginePorts {
   readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */
   reasonOf(error: unknown): string;
+  /**
+   * Called for a failed attempt that has no resource: enlists it, if its handler's attempts are enlisted in something and it
+   * failed before that.
+   */
+  enlistLate?: ((attempt: Attempt) => void) | undefined;
   /** Writes an ending down where nothing is enlisted: publishes the dead letter, if it is one. */
   concludeWithoutResource(attempt: Attempt, ending: Ending): Promise<AfterCommit | undefined>;
 }

@@ -55,7 +55,7 @@ export class FailureHandling {
     const { attempt, error } = failure;
     const { delivery } = attempt;
     const { clock, log, options } = this.context;
-    if (!attempt.resource) attempt.enlistLate?.();
+    if (!attempt.resource) this.context.enlistLate?.(attempt);
     const order = delivery.letter?.order;
     if (order && attempt.resource) return this.obey(attempt, order);
     delivery.failures++;

@@ -251,7 +251,7 @@ export class GroupRun {
         timer = clock.setTimeout(() => giveUp(error), options.handlerTimeout);
       }
       this.host.began(attempt.delivery);
-      handler.run(attempt).then(finish, (error: unknown) => finish({ failed: true, error }));
+      handler.run(attempt, finish);
     });
     this.running.set(attempt, { result, giveUp });
     return result;

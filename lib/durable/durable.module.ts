@@ -43,8 +43,9 @@ import {
   type DurableModuleOptions,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { expectDistinctNames, markHandlers } from './handler-names.js';
+import { expectDistinctNames, handlersByName, markHandlers } from './handler-names.js';
 import { currentHandler, currentNested } from './handler-run.js';
+import { LateEnlistment, offerLateEnlistment } from './late-enlistment.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 import { offerParking } from './parking-lot.js';
 import { LetterRedriver } from './letter-redriver.js';
@@ -72,6 +73,7 @@ export class DurableModule
     private readonly outlet: OutboxOutlet,
     private readonly watch: ServerWatch,
     private readonly pool: DurablePool,
+    late: LateEnlistment,
     private readonly modules: ModulesContainer,
   ) {
     const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
@@ -86,6 +88,8 @@ export class DurableModule
     markHandlers(modules, probe !== undefined);
     offerParking(modules, ledger, clock);
     if (!probe) return;
+    // Not without the probe: until the application is initialized, the ledger is not open then.
+    offerLateEnlistment(modules, late);
     // Each server registers its handlers right after it is announced here.
     const reserved = new Map<object, number>();
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
@@ -155,6 +159,12 @@ function assemble(options: Provider[], global = true): DynamicModule {
     { provide: DURABLE_CORE, useFactory: createCore, inject: [DURABLE_OPTIONS, LEDGER] },
     DurableMetadataAccessor,
     DurableInterceptor,
+    {
+      provide: LateEnlistment,
+      useFactory: (core: DurableCore, modules: ModulesContainer) =>
+        new LateEnlistment(core, handlersByName(modules, global).sole),
+      inject: [DURABLE_CORE, ModulesContainer],
+    },
     DurableExecution,
     DurableLedger,
     RedriveRecipients,
@@ -175,7 +185,11 @@ function assemble(options: Provider[], global = true): DynamicModule {
   ];
   if (global) {
     providers.push({ provide: APP_INTERCEPTOR, useExisting: DurableInterceptor });
-    providers.push(DurableGuard, { provide: APP_GUARD, useExisting: DurableGuard });
+    providers.push(DurableGuard, {
+      provide: APP_GUARD,
+      useFactory: guardIfNeeded,
+      inject: [ModulesContainer, DurableGuard],
+    });
   }
   return {
     module: DurableModule,
@@ -192,6 +206,11 @@ function assemble(options: Provider[], global = true): DynamicModule {
       LEDGER,
     ],
   };
+}
+
+/** Nest skips a guard that is undefined. */
+function guardIfNeeded(modules: ModulesContainer, guard: DurableGuard): DurableGuard | undefined {
+  return handlersByName(modules, true).shared.size > 0 ? guard : undefined;
 }
 
 function createLedger(options: DurableModuleOptions): Ledger {

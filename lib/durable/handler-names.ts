@@ -25,10 +25,31 @@ export function expectDistinctNames(modules: ModulesContainer, global: boolean):
     for (const { handler, method } of durableHandlers(controller, global)) {
       const other = claimants.get(handler.id);
       // A controller that two modules list is still one.
-      if (other && (other.controller !== controller || other.method !== method)) throw shared(handler.id);
+      if (other && (other.controller !== controller || other.method !== method)) throw sharedName(handler.id);
       claimants.set(handler.id, { controller, method });
     }
   }
+}
+
+/** Durable handlers by their names. `shared`: those whose method other controllers have too, by inheritance. */
+export function handlersByName(
+  modules: ModulesContainer,
+  global: boolean,
+): { readonly sole: Map<string, DurableHandler>; readonly shared: Map<string, DurableHandler> } {
+  const owners = new Map<Function, Set<Function>>();
+  for (const controller of controllersOf(modules)) {
+    for (const method of methodsOf(controller).filter(isKafkaHandler)) {
+      owners.set(method, (owners.get(method) ?? new Set()).add(controller));
+    }
+  }
+  const sole = new Map<string, DurableHandler>();
+  const shared = new Map<string, DurableHandler>();
+  for (const controller of controllersOf(modules)) {
+    for (const { handler, method } of durableHandlers(controller, global)) {
+      (owners.get(method)!.size > 1 ? shared : sole).set(handler.id, handler);
+    }
+  }
+  return { sole, shared };
 }
 
 /** The names of an application's durable handlers. */
@@ -68,7 +89,7 @@ export function otherPatterns(modules: ModulesContainer, global: boolean): Set<s
   return patterns;
 }
 
-export function shared(name: string): NotDurableError {
+export function sharedName(name: string): NotDurableError {
   return new NotDurableError(
     `Two durable handlers are both named ${name}: each would take the other's messages for its own and drop them as ` +
       "duplicates. Name them apart with @Durable({ name: '…' }).",

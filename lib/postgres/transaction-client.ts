@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import { UnsupportedError, WrongCallOrderError } from '../errors/errors.js';
+import { sendQuery } from './send-query.js';
 import type { Session } from './session.js';
 import { sharedEffect } from './shared-effect.js';
 
@@ -53,10 +54,7 @@ export function createTransactionClient(
     const shared = isConcurrent ? sharedEffect(text) : undefined;
     if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));
     if (isConcurrent) session.gather();
-    const result: unknown = Reflect.apply(session.client.query, session.client, args);
-    // A side branch: the caller's own promise is handed on as it is.
-    if (isThenable(result)) result.then(undefined, (error: unknown) => session.note(error));
-    return result;
+    return sendQuery(session, args);
   };
   return { query: query as ClientBase['query'] };
 }
@@ -79,8 +77,4 @@ export function refuse(args: readonly unknown[], error: Error): unknown {
     return submittable;
   }
   return Promise.reject(error);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function';
 }

@@ -72,7 +72,7 @@ export class HandlerRegistry {
   }
 }
 
-export function namesOf({ callback }: RegisteredHandler): readonly string[] | undefined {
+export function namesOf({ callback }: Pick<RegisteredHandler, 'callback'>): readonly string[] | undefined {
   return (callback.extras as Record<symbol, readonly string[] | undefined> | undefined)?.[HANDLER_NAMES];
 }
 

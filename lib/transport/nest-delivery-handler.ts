@@ -1,6 +1,7 @@
 import { KafkaRetriableException, type MessageHandler } from '@nestjs/microservices';
-import { isObservable, type Observable } from 'rxjs';
+import { isObservable } from 'rxjs';
 import { succeeded, type Attempt, type AttemptResult, type DeliveryHandler } from '../consumption/attempt.js';
+import { namesOf } from './handler-registry.js';
 import type { KafkaDeliveryContext } from './kafka-delivery.context.js';
 import { KafkaTerminalException } from './kafka-terminal.exception.js';
 import type { ReplyEncoder } from './reply-encoder.js';
@@ -21,18 +22,22 @@ export interface NestDeliveryHandlerPorts {
   /** How `open` parses. */
   readonly parser: ParserOptions;
   readonly encode: ReplyEncoder;
-  /** Wraps a run in Nest's processing hooks. */
+  /** Whether Nest has any processing hooks. */
+  hasHooks(): boolean;
+  /** Wraps a run in them. */
   hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T>;
   /** Resolves with `false` if the promise did not settle within `streamOffsetTimeout`. */
   withinStreamTimeout(ended: Promise<void>): Promise<boolean>;
   onStreamTimeout(name: string): void;
 }
 
+type End = (result: AttemptResult) => void;
+
 /** Runs a Nest handler (its guards, interceptors, pipes and filters included) for the engine. */
 export class NestDeliveryHandler implements DeliveryHandler {
   constructor(
     public name: string,
-    private readonly callback: MessageHandler,
+    readonly callback: MessageHandler,
     private readonly ports: NestDeliveryHandlerPorts,
   ) {}
 
@@ -41,25 +46,58 @@ export class NestDeliveryHandler implements DeliveryHandler {
     return this.ports.parser;
   }
 
-  async run(attempt: Attempt): Promise<AttemptResult> {
-    let opened: HandlerCall;
+  get names(): readonly string[] {
+    return namesOf(this) ?? [];
+  }
+
+  run(attempt: Attempt, end: End): void {
+    let call: HandlerCall | Promise<HandlerCall>;
+    const refuse = (cause: unknown) => this.fail(attempt, undecodable(cause), end);
     try {
-      const call = this.ports.open(attempt);
-      opened = isPromise(call) ? await call : call;
+      call = this.ports.open(attempt);
     } catch (cause) {
-      return this.failure(attempt, undecodable(cause));
+      return refuse(cause);
     }
-    const { data, context } = opened;
-    return this.ports.hooked(context, async () => {
-      try {
-        const result: unknown = await this.callback(data, context);
-        if (attempt.delivery.kind === 'request') return await this.answer(attempt, result);
-        if (isObservable(result)) await completed(result, attempt);
-        return succeeded;
-      } catch (error) {
-        return this.failure(attempt, error);
+    if (isPromise(call)) call.then((opened) => this.callHooked(attempt, opened, end), refuse);
+    else this.callHooked(attempt, call, end);
+  }
+
+  private callHooked(attempt: Attempt, call: HandlerCall, end: End): void {
+    if (!this.ports.hasHooks()) return this.call(attempt, call, end);
+    const run = () => new Promise<AttemptResult>((resolve) => this.call(attempt, call, resolve));
+    this.ports.hooked(call.context, run).then(end, (error: unknown) => end({ failed: true, error }));
+  }
+
+  private call(attempt: Attempt, { data, context }: HandlerCall, end: End): void {
+    const fail = (error: unknown) => this.fail(attempt, error, end);
+    try {
+      const result: unknown = this.callback(data, context);
+      if (isPromise(result)) result.then((value) => this.follow(attempt, value, end), fail);
+      else this.follow(attempt, result, end);
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  /** What the handler returned is done when it ends. One that is given up is unsubscribed from. */
+  private follow(attempt: Attempt, result: unknown, end: End): void {
+    const fail = (error: unknown) => this.fail(attempt, error, end);
+    try {
+      if (attempt.delivery.kind === 'request') {
+        this.answer(attempt, result).then(end, fail);
+      } else if (isObservable(result)) {
+        const subscription = result.subscribe({ error: fail, complete: () => end(succeeded) });
+        if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
+      } else {
+        end(succeeded);
       }
-    });
+    } catch (error) {
+      fail(error);
+    }
+  }
+
+  private fail(attempt: Attempt, error: unknown, end: End): void {
+    this.failure(attempt, error).then(end, (other: unknown) => end({ failed: true, error: other }));
   }
 
   /** Replies each value. Resolves at the first, or at the end where the replies wait for a commit anyway. */
@@ -114,6 +152,11 @@ export class NestDeliveryHandler implements DeliveryHandler {
   }
 }
 
+/** The stable names of what it may be; see `HANDLER_NAMES`. */
+export function handlerNamesOf(handler: DeliveryHandler): readonly string[] {
+  return handler instanceof NestDeliveryHandler ? handler.names : [];
+}
+
 /** How the server of this handler parses its records, for whoever reads one before the handler does. */
 export function parserOf(handler: DeliveryHandler): ParserOptions {
   return handler instanceof NestDeliveryHandler ? handler.parser : {};
@@ -132,12 +175,4 @@ export function undecodable(cause: unknown): KafkaTerminalException {
   const error = new KafkaTerminalException('The record could not be deserialized', 'undecodable');
   error.cause = cause;
   return error;
-}
-
-/** Resolves at the end of the stream. One that is given up is unsubscribed from. */
-function completed(stream: Observable<unknown>, attempt: Attempt): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const subscription = stream.subscribe({ error: reject, complete: resolve });
-    if (!subscription.closed) attempt.onAbort(() => subscription.unsubscribe());
-  });
 }

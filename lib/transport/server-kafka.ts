@@ -7,6 +7,7 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
+import type { Attempt } from '../consumption/attempt.js';
 import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { Parking } from '../consumption/parking.js';
@@ -86,6 +87,7 @@ export class ServerKafka
   private readonly preflight = new Preflight();
   private readonly preparations: (() => Promise<void>)[] = [];
   private parking: Parking | undefined;
+  private enlistLate: ((attempt: Attempt) => void) | undefined;
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
   private readonly noHook = this.onProcessingStartHook;
@@ -163,6 +165,14 @@ export class ServerKafka
    */
   beforeReading(prepare: () => Promise<void>): void {
     this.preparations.push(prepare);
+  }
+
+  /**
+   * From the next start on has `enlist` called for a failed attempt that nothing is enlisted for. For modules whose
+   * interceptor enlists attempts: it is not reached where a guard refuses.
+   */
+  useLateEnlistment(enlist: (attempt: Attempt) => void): void {
+    this.enlistLate = enlist;
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
@@ -291,6 +301,7 @@ export class ServerKafka
         clock: resolved.clock,
         log: this.logger,
         parking: this.parking,
+        enlistLate: this.enlistLate,
         groupId,
         prepareToRead: () => Promise.all(this.preparations.map((prepare) => prepare())),
         route: router.route,
@@ -314,6 +325,7 @@ export class ServerKafka
       open,
       parser: { keepBinary: resolved.keepBinary },
       encode: replyEncoder(resolved.given.serializer),
+      hasHooks: () => this.onProcessingStartHook !== this.noHook || this.onProcessingEndHook !== undefined,
       hooked: (context, run) => this.hooked(context, run),
       withinStreamTimeout: (ended) => settlesWithin(resolved.clock, ended, streamOffsetTimeout),
       onStreamTimeout: (name) =>
@@ -326,7 +338,6 @@ export class ServerKafka
 
   /** Runs between Nest's processing hooks (tracing libraries set them). */
   private hooked<T>(context: KafkaDeliveryContext, run: () => Promise<T>): Promise<T> {
-    if (this.onProcessingStartHook === this.noHook && !this.onProcessingEndHook) return run();
     return new Promise((resolve, reject) => {
       const started = this.onProcessingStartHook(this.transportId, context, async () => {
         try {

@@ -63,7 +63,7 @@ export class Meter {
     const end = (client: object) => underWay.set(client, underWay.get(client)! - 1);
     prototype.query = function (this: object, ...args: never[]) {
       const result = query.apply(this, args);
-      // What takes a callback is the pool's own.
+      // What takes a callback is the pool's own, and what is a query of `pg` already is the handlers'.
       if (result instanceof Promise) {
         begin(this, (args[0] as { name?: unknown } | undefined)?.name);
         result.then(

@@ -1,5 +1,6 @@
 import { Controller, UseGuards, type CanActivate } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import { NotDurable } from '../../../lib/durable/durable.decorators.js';
 import { DurableWorld, headerText, valueOf } from '../../support/durable-app.js';
 
 describe('guards of durable handlers', () => {
@@ -65,6 +66,34 @@ describe('guards of durable handlers', () => {
     expect(await world.executions()).toMatchObject([
       { handler: 'Handlers.run', state: 'dead', attempts: 3, error_name: 'TypeError' },
     ]);
+  });
+
+  it('that deny the handlers of some controllers, which inherit one method, have these dead by themselves', async () => {
+    abstract class Inherited {
+      @EventPattern('t')
+      run(@Payload() id: string) {
+        ran.push(`${this.constructor.name} ${id}`);
+      }
+    }
+    @UseGuards(Guard)
+    @Controller()
+    class Denied extends Inherited {}
+
+    @Controller()
+    class Allowed extends Inherited {}
+
+    @UseGuards(Guard)
+    @NotDurable()
+    @Controller()
+    class Skipped extends Inherited {}
+
+    guard = () => false;
+    world.kafka.produce('t', { value: 'a' });
+    await world.start({ controllers: [Skipped, Denied, Allowed], server: { deadLetter: true } });
+    await world.consumed('t');
+    expect(ran).toEqual(['Allowed a']);
+    expect(await world.executions()).toMatchObject([{ handler: 'Denied.run', state: 'dead' }]);
+    expect(world.kafka.records('t.dlt')).toHaveLength(2);
   });
 
   it('that come round have the handler run as if nothing had been', async () => {

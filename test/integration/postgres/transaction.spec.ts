@@ -180,6 +180,36 @@ describe('a transaction in Postgres', () => {
       await transaction.commit(nothing);
     });
 
+    it('that prepares a named statement once, and leaves what it is called with as it is', async () => {
+      const { transaction } = await begin(ledger, fence);
+      const config = Object.freeze({ name: 'sum', text: 'select $1::int + $2::int as sum', values: [1, 2] });
+      for (let times = 1; times <= 2; times++) {
+        const { rows, command, rowCount } = await transaction.client.query(config);
+        expect({ rows, command, rowCount }).toEqual({ rows: [{ sum: 3 }], command: 'SELECT', rowCount: 1 });
+      }
+      const { rows } = await transaction.client.query(
+        "select calls from (select generic_plans + custom_plans as calls from pg_prepared_statements where name = 'sum') as sums",
+      );
+      expect(rows).toEqual([{ calls: '2' }]);
+      await expect(transaction.client.query({ ...config, text: 'select 1' })).rejects.toThrow(/unique.*sum/);
+      await transaction.rollback();
+    });
+
+    it.each([
+      ['a text', 'select 1 / 0'],
+      ['an object', { text: 'select 1 / $1::int', values: [0] }],
+      ['an object with more to it', { text: 'select 1 / $1::int', values: [0], rowMode: 'array' }],
+    ])('whose errors lead to where the query was awaited: %s', async (_what, query) => {
+      const { transaction } = await begin(ledger, fence);
+      const theHandler = async () => {
+        await transaction.client.query(query as pg.QueryConfig);
+      };
+      const error = await theHandler().catch((thrown: unknown) => thrown as pg.DatabaseError);
+      expect(error).toMatchObject({ code: '22012', message: 'division by zero' });
+      expect(error?.stack).toContain('theHandler');
+      await transaction.rollback();
+    });
+
     it('that names the floating promise after the end, in every way to query', async () => {
       const { transaction } = await begin(ledger, fence);
       await transaction.commit(nothing);

@@ -259,21 +259,21 @@ export class ScriptedEngine {
   private handler(name: string, behaviour: Behaviour, enlisted: boolean): DeliveryHandler {
     return {
       name,
-      run: async (attempt): Promise<AttemptResult> => {
-        const resource = enlisted
-          ? attempt.group.enlist(attempt, () => new ScriptedResource(this))
-          : undefined;
-        try {
-          await behaviour(attempt, (text) =>
-            resource ? resource.write(attempt.delivery, text) : void this.store.push(text),
-          );
-          return succeeded;
-        } catch (error) {
-          if (resource) attempt.thrown = { error };
-          return { failed: true, error };
-        }
-      },
+      run: (attempt, end) => void this.run(attempt, behaviour, enlisted).then(end),
     };
+  }
+
+  private async run(attempt: Attempt, behaviour: Behaviour, enlisted: boolean): Promise<AttemptResult> {
+    const resource = enlisted ? attempt.group.enlist(attempt, () => new ScriptedResource(this)) : undefined;
+    try {
+      await behaviour(attempt, (text) =>
+        resource ? resource.write(attempt.delivery, text) : void this.store.push(text),
+      );
+      return succeeded;
+    } catch (error) {
+      if (resource) attempt.thrown = { error };
+      return { failed: true, error };
+    }
   }
 }
 
