@@ -45,14 +45,14 @@ const PATCHES = {
   /** Whoever once held a lane may move its fence. */
   'no-fence': [
     {
-      file: 'postgres/statements.js',
-      text: 'where ${position} and epoch = $4::bigint`;',
-      by: 'where ${position} and $4::bigint is not null`;',
+      file: 'postgres/lane-statements.js',
+      text: 'where ${position} and epoch = $4::bigint\n',
+      by: 'where ${position} and $4::bigint is not null\n',
     },
     {
-      file: 'postgres/statements.js',
-      text: 'and epoch = $4::bigint and $5::bigint is null`;',
-      by: 'and $4::bigint is not null and $5::bigint is null`;',
+      file: 'postgres/lane-statements.js',
+      text: 'and epoch = $4::bigint and $5::bigint is null`,',
+      by: 'and $4::bigint is not null and $5::bigint is null`,',
     },
     {
       file: 'testing/in-memory-transaction.js',

@@ -81,7 +81,8 @@ const SUCCEEDED = 8_000;
 /** Unlike `sigstop`, it leaves nothing to chance: there is a successor, and work that is not its owner's any more. */
 const zombie: Fault = {
   name: 'zombie',
-  about: 'SIGSTOP just before a claim, and SIGCONT when others have gone on in all partitions that it had',
+  about:
+    'SIGSTOP just before the first claim of a group, and SIGCONT when others have gone on in its partitions',
   run: ({ ground }, dice) =>
     ground.fleet.withVictim(
       dice,
@@ -91,11 +92,11 @@ const zombie: Fault = {
         victim.disturbed = true;
         victim.order({
           order: 'arm',
-          point: { place: 'before-claim', on: 'events', nth: dice.between(1, 4), action: 'stop' },
+          point: { place: 'before-work', on: 'events', nth: dice.between(1, 4), action: 'stop' },
         });
         await until('the fail point', () => victim.reached.length > known, COMES_BY).catch(() => undefined);
         victim.order({ order: 'arm', point: undefined });
-        const where = victim.reached.length > known ? 'before a claim' : 'at any moment';
+        const where = victim.reached.length > known ? 'before its work' : 'at any moment';
         victim.signal('SIGSTOP');
         await sleep(SESSION_TIMEOUT);
         const isSucceeded = async () => (await ground.lastIn(victim.name)) === 0;
