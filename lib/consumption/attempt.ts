@@ -190,7 +190,6 @@ export class Attempt {
   /** Its run has ended. Lets go of what that was called with, which would otherwise live until the group has committed. */
   ended(): void {
     if (!this.streaming) this.whenAborted = undefined;
-    if (this.resource) this.enlistLate = undefined;
   }
 
   reply(reply: EncodedReply): void {

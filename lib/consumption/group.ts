@@ -31,8 +31,8 @@ export interface GroupResource {
    */
   noteFailure(attempt: Attempt, error: unknown): Promise<void>;
   /**
-   * Told now and then, also after the end of the group: everything of the partition below `offset` is done and
-   * acknowledged, and the broker knows it. Never throws.
+   * Told now and then, also after the end of the group, and one resource for all of its partition: everything of the
+   * partition below `offset` is done and acknowledged, and the broker knows it. Never throws.
    */
   doneBelow(offset: bigint): void;
   /** Resolves when the resource can take work again. */

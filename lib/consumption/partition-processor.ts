@@ -50,7 +50,8 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private gathering = false;
   /** Above every record that a handler was called for. */
   private reached = 0n;
-  private lastResource: GroupResource | undefined;
+  /** Of the first group: any one knows the partition, and that of each last one would keep all of its group until the next. */
+  private resource: GroupResource | undefined;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
   /** What is parked of this partition. */
@@ -109,7 +110,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
 
   /** The broker has stored `offset` as this partition's. */
   committed(offset: bigint): void {
-    this.lastResource?.doneBelow(offset);
+    this.resource?.doneBelow(offset);
   }
 
   /** Ends the handlers that run, commits, and takes nothing new. Resolves when that is done and acknowledged. */
@@ -234,7 +235,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     const began = clock.monotonic();
     this.runs.add(run);
     const outcome = await run.run(mayLeave);
-    if (group.enlisted && !group.deliveries[0]?.letter) this.lastResource = group.enlisted;
+    if (!group.deliveries[0]?.letter) this.resource ??= group.enlisted;
     void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
     const [{ sequence }] = entries as [Entry];
     if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;

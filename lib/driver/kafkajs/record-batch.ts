@@ -1,7 +1,6 @@
 /**
- * Decodes what a fetch brings: record batches of format 2, linear in their size. Keys, values and headers are copied
- * out, since a view would keep the whole response (megabytes) alive for as long as one record of it is held.
- * Checksums are not verified: TCP and the broker do.
+ * Decodes what a fetch brings: record batches of format 2, linear in their size. Checksums are not verified: TCP and the
+ * broker do.
  */
 import { InvalidRecordError } from '../../errors/errors.js';
 import type { KafkaRecord, TopicPartition } from '../../messages/record.js';
@@ -187,9 +186,7 @@ class OpenBatch {
     const base = Number(baseOffset);
     const first = Number(from);
     for (; this.left > 0 && into.length < most; this.left--) {
-      const length = cursor.varint();
-      const end = cursor.at + length;
-      if (length < 0 || end > cursor.end) throw new RangeError('a record ends outside its batch');
+      const end = cursor.record();
       cursor.at++; // attributes: none are defined
       const timestamp = firstTimestamp + cursor.varlong();
       const offset = base + cursor.varint();
@@ -197,8 +194,9 @@ class OpenBatch {
         cursor.at = end;
         continue;
       }
-      const key = cursor.copy();
-      const value = cursor.copy();
+      cursor.copy();
+      const key = cursor.take();
+      const value = cursor.take();
       const headers = cursor.headers();
       if (cursor.at !== end) throw new RangeError('a record is longer or shorter than it says');
       into.push({
@@ -216,11 +214,12 @@ class OpenBatch {
 
 /** 0 abort, 1 commit: the second half of a control record's key. */
 function controlType(cursor: RecordCursor): number | undefined {
-  cursor.varint();
+  cursor.record();
   cursor.at++;
   cursor.varlong();
   cursor.varint();
-  const key = cursor.copy();
+  cursor.copy();
+  const key = cursor.take();
   return key && key.length >= 4 ? key.readInt16BE(2) : undefined;
 }
 
