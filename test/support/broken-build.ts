@@ -51,8 +51,8 @@ const PATCHES = {
     },
     {
       file: 'postgres/lane-statements.js',
-      text: 'and epoch = $4::bigint and $5::bigint is null`,',
-      by: 'and $4::bigint is not null and $5::bigint is null`,',
+      text: 'and epoch = $4::bigint and $5::bigint is null`',
+      by: 'and $4::bigint is not null and $5::bigint is null`',
     },
     {
       file: 'testing/in-memory-transaction.js',
