@@ -208,7 +208,7 @@ function message(
     records.push({ step, partition, variant: reused ? copy : 0 });
   }
   const behaviour = (): Behaviour => {
-    if (reused || chance(0.7)) return { kind: 'good' };
+    if (chance(0.7)) return { kind: 'good' };
     // Of a request each failure but a wish to try again is the answer.
     const kinds = topic === 'events' ? EVENT_TROUBLE : REQUEST_TROUBLE;
     const kind = kinds[dice.pick(kinds.length)]!;
