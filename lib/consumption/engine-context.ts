@@ -73,7 +73,7 @@ export interface EnginePorts {
   readonly parking?: Parking | undefined;
   readonly groupId: GroupHost['groupId'];
   /** Awaited when partitions were assigned, before they are read. Never rejects. */
-  prepareToRead(): Promise<unknown>;
+  beforeReading(): Promise<void>;
   readonly produce: GroupHost['produce'];
   readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */

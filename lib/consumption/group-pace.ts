@@ -25,9 +25,10 @@ export interface GroupTimes {
 
 /** How large the groups of a partition are and how long they take, going by those before. */
 export class GroupPace {
-  /** Moving averages in milliseconds: of a handler's run, and of what a group costs besides: its begin and its commit. */
+  /** Moving averages in milliseconds: of a handler's run, and of what a group costs besides. */
   private handlerMillis = 0;
-  private groupMillis = 0;
+  private beginMillis = 0;
+  private commitMillis = 0;
   /** Groups still to be run one by one after transactions got into each other's way, and how many the next time. */
   private solo = 0;
   private nextSolo = FIRST_SOLO;
@@ -42,7 +43,11 @@ export class GroupPace {
       return { records: 1, each: 1 };
     }
     const { maxRecords, concurrent } = this.bounds;
-    const oneAfterTheOther = Math.floor(this.limitMillis / Math.max(this.handlerMillis, 0.001));
+    // What is claimed and does not run before the limit is given back: rows written and deleted for nothing. A beginning
+    // that took long once must not make groups so small that nothing is learned of later ones.
+    const limit = this.limitMillis;
+    const forHandlers = Math.max(limit - this.beginMillis, limit / 2);
+    const oneAfterTheOther = Math.floor(forHandlers / Math.max(this.handlerMillis, 0.001));
     const fitting = Math.max(1, Math.min(maxRecords, oneAfterTheOther));
     return { records: concurrent ? maxRecords : fitting, each: fitting };
   }
@@ -50,7 +55,10 @@ export class GroupPace {
   /** After how long a group takes no further record. */
   get limitMillis(): number {
     const { maxMillis, stretchedMillis } = this.bounds;
-    return Math.max(maxMillis, Math.min(stretchedMillis, this.groupMillis * HANDLERS_PER_GROUP));
+    return Math.max(
+      maxMillis,
+      Math.min(stretchedMillis, (this.beginMillis + this.commitMillis) * HANDLERS_PER_GROUP),
+    );
   }
 
   /** After how long a group goes on without a handler that keeps other sequences waiting. */
@@ -83,8 +91,8 @@ export class GroupPace {
     const tells = couldHoldMore || sample < this.handlerMillis;
     if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
     if (runs > 1) {
-      const overhead = Math.max(0, first - sample) + commit;
-      this.groupMillis += (overhead - this.groupMillis) * WEIGHT;
+      this.beginMillis += (Math.max(0, first - sample) - this.beginMillis) * WEIGHT;
+      this.commitMillis += (commit - this.commitMillis) * WEIGHT;
     }
     const lasting = Math.max(LEAST_PATIENCE, handlers * 4);
     if (lasting < this.patienceMillis) this.patienceMillis += (lasting - this.patienceMillis) * (WEIGHT / 16);

@@ -174,7 +174,7 @@ export class RecordConsumer implements ConsumerListener {
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
     this.tellRebalanced('assigned', partitions);
     void this.openParked(assigned);
-    await Promise.all([this.commit(assigned), this.context.prepareToRead()]);
+    await Promise.all([this.commit(assigned), this.context.beforeReading()]);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {

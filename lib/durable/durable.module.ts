@@ -95,10 +95,12 @@ export class DurableModule
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
       if (!(server instanceof ServerKafka)) return;
       // Not left to the probe: a guard that stops it would keep the ledger from hearing how many transactions there will be.
-      server.beforeStart((facts) => {
-        reserved.set(server, facts.concurrency);
-        const concurrency = [...reserved.values()].reduce((sum, each) => sum + each, 0);
-        return prepareLedger(ledger, { ...facts, concurrency });
+      server.extend({
+        beforeStart(facts) {
+          reserved.set(server, facts.concurrency);
+          const concurrency = [...reserved.values()].reduce((sum, each) => sum + each, 0);
+          return prepareLedger(ledger, { ...facts, concurrency });
+        },
       });
       aimProbe(probe, server);
     });

@@ -42,6 +42,6 @@ export class LateEnlistment {
 /** Has the servers of an application ask for it. */
 export function offerLateEnlistment(modules: ModulesContainer, late: LateEnlistment): void {
   modules.getRpcTargetRegistry().subscribe((server: unknown) => {
-    if (server instanceof ServerKafka) server.useLateEnlistment(late.enlist);
+    if (server instanceof ServerKafka) server.extend({ enlistLate: late.enlist });
   });
 }

@@ -58,7 +58,8 @@ export class ParkingLot implements Parking {
 /** Has the servers of an application park their records in its ledger. */
 export function offerParking(modules: ModulesContainer, ledger: Ledger, clock: Clock): void {
   modules.getRpcTargetRegistry().subscribe((server: unknown) => {
-    if (server instanceof ServerKafka) server.useParking((policy) => new ParkingLot(ledger, clock, policy));
+    if (server instanceof ServerKafka)
+      server.extend({ createParking: (policy) => new ParkingLot(ledger, clock, policy) });
   });
 }
 

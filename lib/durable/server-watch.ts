@@ -22,7 +22,7 @@ export class ServerWatch {
 
   addServer(server: ServerKafka): void {
     this.servers.add(server);
-    server.beforeReading(() => this.failOver.announce());
+    server.extend({ beforeReading: () => this.failOver.announce() });
   }
 
   start(): void {

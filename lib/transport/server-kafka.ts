@@ -7,11 +7,9 @@ import {
   type MessageHandler,
   type MsPattern,
 } from '@nestjs/microservices';
-import type { Attempt } from '../consumption/attempt.js';
 import type { GateState } from '../consumption/gate.js';
 import { RecordConsumer } from '../consumption/record-consumer.js';
 import type { Parking } from '../consumption/parking.js';
-import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { DriverConsumer, DriverProducer, KafkaDriver } from '../driver/driver.js';
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
 import { encodeReply } from '../messages/packets.js';
@@ -36,9 +34,10 @@ import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+import { ServerExtensions, type ServerExtension } from './server-extension.js';
 import { ServerSeat } from './server-seat.js';
 import { expectParking } from './parking-check.js';
-import { isStartupProbe, Preflight, type StartupCheck } from './startup-probe.js';
+import { isStartupProbe, Preflight } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
 import { scanTopic } from './topic-scan.js';
@@ -85,9 +84,7 @@ export class ServerKafka
   private readonly resolved: ResolvedOptions;
   private readonly registry = new HandlerRegistry();
   private readonly preflight = new Preflight();
-  private readonly preparations: (() => Promise<void>)[] = [];
-  private parking: Parking | undefined;
-  private enlistLate: ((attempt: Attempt) => void) | undefined;
+  private readonly extensions = new ServerExtensions();
   private life: Life | undefined;
   /** Nest's own, which only goes on. */
   private readonly noHook = this.onProcessingStartHook;
@@ -149,30 +146,9 @@ export class ServerKafka
     if (this.life) await this.end(this.life);
   }
 
-  /** Has `check` run by each start from now on, before anything is connected. For modules that work on this server's handlers. */
-  beforeStart(check: StartupCheck): void {
-    this.preflight.checks.push(check);
-  }
-
-  /** Has records parked there from the next start on. For modules that keep the work of this server's handlers. */
-  useParking(create: (policy: ParkingPolicy) => Parking): void {
-    this.parking = create(this.resolved.engine.parking);
-  }
-
-  /**
-   * Has `prepare` run, and waited for, each time that the group has given partitions to the server, before it reads them.
-   * It must not reject. For modules that watch over the group.
-   */
-  beforeReading(prepare: () => Promise<void>): void {
-    this.preparations.push(prepare);
-  }
-
-  /**
-   * From the next start on has `enlist` called for a failed attempt that nothing is enlisted for. For modules whose
-   * interceptor enlists attempts: it is not reached where a guard refuses.
-   */
-  useLateEnlistment(enlist: (attempt: Attempt) => void): void {
-    this.enlistLate = enlist;
+  /** For modules that work on this server's handlers. What they do at a start, they do from the next one on. */
+  extend(extension: ServerExtension): void {
+    this.extensions.add(extension);
   }
 
   /** Produces records while the server listens; `undefined` before and after. For modules that have records to send. */
@@ -221,10 +197,11 @@ export class ServerKafka
 
   private async start(life: Life, predecessor: Promise<void> | undefined): Promise<void> {
     await predecessor;
-    expectParking(this.resolved.engine, this.parking, this.registry);
-    await this.preflight.run(this.resolved, this.logger);
+    const parking = this.extensions.createParking(this.resolved.engine.parking);
+    expectParking(this.resolved.engine, parking, this.registry);
+    await this.preflight.run(this.resolved, this.extensions.beforeStart, this.logger);
     expectOpen(life);
-    const { driver, producer, records } = (life.connection = this.connect());
+    const { driver, producer, records } = (life.connection = this.connect(parking));
     const { registry, resolved } = this;
     producer.onStatus((status) => this._status$.next(status as KafkaStatus));
     await producer.connect();
@@ -259,7 +236,7 @@ export class ServerKafka
   }
 
   /** Puts the parts together; nothing is opened yet. */
-  private connect(): Connection {
+  private connect(parking: Parking | undefined): Connection {
     const { resolved, groupId } = this;
     const driver = resolved.given.driver ?? this.createDriver();
     const producer = driver.createProducer(driverProducerOptions(resolved));
@@ -273,7 +250,7 @@ export class ServerKafka
       records.suspectBroker(error),
     );
     const calls = new HandlerCalls(resolved, consumer, producer, () => records, this.logger);
-    const records = this.createRecordConsumer(consumer, producer, replies, calls);
+    const records = this.createRecordConsumer(consumer, producer, replies, calls, parking);
     const seat = new ServerSeat(groupId, consumer, driver);
     const lag = new LagReporter(groupId, driver, records, resolved.clock, this.logger);
     return { driver, producer, consumer, seat, records, replies, calls, lag };
@@ -290,6 +267,7 @@ export class ServerKafka
     producer: DriverProducer,
     replies: ReplyPublisher,
     calls: HandlerCalls,
+    parking: Parking | undefined,
   ): RecordConsumer {
     const { resolved, groupId } = this;
     const letters = new DeadLetters(resolved, groupId, producer);
@@ -300,10 +278,10 @@ export class ServerKafka
         options: resolved.engine,
         clock: resolved.clock,
         log: this.logger,
-        parking: this.parking,
-        enlistLate: this.enlistLate,
+        parking,
+        enlistLate: this.extensions.enlistLate,
         groupId,
-        prepareToRead: () => Promise.all(this.preparations.map((prepare) => prepare())),
+        beforeReading: this.extensions.beforeReading,
         route: router.route,
         publish: replies.publish,
         produce: (record) => produceLetter(producer, record),

@@ -22,9 +22,6 @@ export interface StartupFacts {
   readonly manualCommit: boolean;
 }
 
-/** Run by a server while it starts; it does not start if this rejects. */
-export type StartupCheck = (facts: StartupFacts) => Promise<void>;
-
 /** What a probe is called with, as its data. */
 export interface StartupProbeCall {
   /** Set by whoever is in the way of the handlers and was looked for. */
@@ -39,15 +36,17 @@ export function isStartupProbe({ extras }: MessageHandler): boolean {
 
 /** What a server goes through before it connects to anything. */
 export class Preflight {
-  readonly checks: StartupCheck[] = [];
   readonly probes: MessageHandler[] = [];
 
   /** Rejects with the first reason not to start. */
-  async run({ given, engine, insistsOnAutoCommit }: ResolvedOptions, log: Log): Promise<void> {
+  async run(
+    { given, engine, insistsOnAutoCommit }: ResolvedOptions,
+    beforeStart: (facts: StartupFacts) => Promise<void>,
+    log: Log,
+  ): Promise<void> {
     for (const warning of ineffectiveOptions(given)) log.warn(warning);
     const { concurrency, commitOffsets } = engine;
-    const facts = { concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets };
-    for (const check of this.checks) await check(facts);
+    await beforeStart({ concurrency, insistsOnAutoCommit, manualCommit: !commitOffsets });
     for (const probe of this.probes) await runStartupProbe(probe, log);
   }
 }

@@ -109,9 +109,13 @@ export class Bed {
   async leave(place: Place): Promise<void> {
     await this.admin.deleteTopics({ topics: [...place.topics] });
     await this.pool.query(`drop schema if exists ${place.schema}, ${place.ownSchema} cascade`);
-    // What a run has written would otherwise be flushed to disk during the next one.
-    await this.pool.query('checkpoint').catch(() => undefined);
+    await this.checkpoint();
     await sleep(300);
+  }
+
+  /** Has the server write to its disk what it has in memory: it would otherwise do so during what is measured next. */
+  async checkpoint(): Promise<void> {
+    await this.pool.query('checkpoint').catch(() => undefined); // not everybody may ask for one
   }
 
   /** Fills the partitions evenly with orders numbered from `first`, of `valueBytes` each. */

@@ -1,5 +1,6 @@
 import type { Bed } from '../bed.js';
 import { effectFlaws, type RunResult } from '../experiment.js';
+import { median } from '../statistics.js';
 import { startSubject } from '../subject-definitions.js';
 import type { SubjectProcess } from '../subject-process.js';
 import { until } from '../waiting.js';
@@ -9,7 +10,10 @@ const PARTITIONS = 12;
 const FIRST = 240;
 
 export interface Load {
+  /** Of each round. */
   readonly records: number;
+  /** How often the load comes: the median is what counts. Default 1. */
+  readonly rounds?: number;
   readonly partitions?: number;
   readonly valueBytes?: number;
   readonly instances?: number;
@@ -24,7 +28,14 @@ export interface Load {
  * something before the load comes. The first half is the warm-up, in which the load is still being produced.
  */
 export async function throughput(bed: Bed, load: Load): Promise<RunResult> {
-  const { records, partitions = PARTITIONS, valueBytes = 300, instances = 1, failEvery = 0 } = load;
+  const {
+    records,
+    rounds = 1,
+    partitions = PARTITIONS,
+    valueBytes = 300,
+    instances = 1,
+    failEvery = 0,
+  } = load;
   const place = await bed.place(partitions);
   const subjects: SubjectProcess[] = [];
   const start = (instance: string) => {
@@ -47,13 +58,18 @@ export async function throughput(bed: Bed, load: Load): Promise<RunResult> {
       await start('a');
     }
     for (let more = 1; more < instances; more++) await start(String.fromCharCode(97 + more));
-    await bed.fill(place, records, { first: FIRST + 1, partitions, valueBytes });
-    const orders = FIRST + records;
-    const expected = orders - failing(orders);
-    await until('all effects', async () => (await bed.count(place)).distinct >= expected, runMs, 250);
-    const { seconds, effects } = await bed.span(place, Math.floor(expected / 2));
+    const rates: number[] = [];
+    let expected = FIRST - failing(FIRST);
+    for (let orders = FIRST; rates.length < rounds; orders += records) {
+      const before = expected;
+      await bed.fill(place, records, { first: orders + 1, partitions, valueBytes });
+      expected = orders + records - failing(orders + records);
+      await until('all effects', async () => (await bed.count(place)).distinct >= expected, runMs, 250);
+      const { seconds, effects } = await bed.span(place, Math.floor((before + expected) / 2));
+      rates.push(effects / seconds);
+    }
     return {
-      metrics: { perSecond: effects / seconds },
+      metrics: { perSecond: median(rates) },
       flaws: effectFlaws(await bed.count(place), expected),
     };
   } finally {

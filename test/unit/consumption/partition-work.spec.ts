@@ -115,10 +115,13 @@ describe('the work on a partition', () => {
       engine.consumer.deliver(partition!, recordsOf(partition!, 12));
       await eventually(() => engine.consumer.committed() === 12n);
       expect(engine.groups.at(-1)).toHaveLength(1);
+      const before = engine.groups.length;
       slow = false;
       engine.consumer.deliver(partition!, recordsOf(partition!, 200, 12));
       await eventually(() => engine.consumer.committed() === 212n);
-      expect(engine.groups.at(-1)!.length).toBeGreaterThan(1);
+      // A busy machine may close some of them early.
+      const later = engine.groups.slice(before).map(({ length }) => length);
+      expect(Math.max(...later)).toBeGreaterThan(1);
     });
 
     it('when nothing more was fetched', async () => {

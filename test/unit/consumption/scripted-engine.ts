@@ -236,7 +236,7 @@ export class ScriptedEngine {
         errorReply: (error) => ({ key: null, value: Buffer.from(`error ${String(error)}`), headers: [] }),
         hasDeadLetterTopic,
         groupId: 'group',
-        prepareToRead: () => Promise.resolve(),
+        beforeReading: () => Promise.resolve(),
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',
