@@ -19,7 +19,7 @@ const bugs: Record<Bug, { readonly args: string; readonly found: readonly Invari
     args: '--messages 800 --duration 6 --faults kill-at-in-handler',
     found: ['I1', 'I2'],
   },
-  'no-fence': { args: '--messages 1500 --duration 10 --faults zombie', found: ['I1', 'I3', 'I6'] },
+  'no-fence': { args: '--messages 1500 --duration 8 --faults zombie', found: ['I1', 'I3', 'I6'] },
   'key-without-handler': { args: '--messages 300 --duration 5 --faults none', found: ['I2'] },
   'no-outbox-resume': {
     args: '--messages 800 --duration 6 --faults kill-at-after-commit',
