@@ -71,7 +71,6 @@ export class GroupRun {
   private runs = 0;
   /** Runs of the longest chain. */
   private depth = 0;
-  private first = 0;
 
   /** @param chains the group's deliveries. */
   constructor(
@@ -117,7 +116,7 @@ export class GroupRun {
       attempt.ended();
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;
-      if (++this.runs === 1) this.first = this.elapsed();
+      this.runs++;
       this.depth = Math.max(this.depth, ++depth);
       if (!this.isDone(attempt, result)) return;
       if (this.elapsed() >= this.limit || !this.host.mayGoOn()) this.closed = true;
@@ -263,10 +262,9 @@ export class GroupRun {
     this.pace.note({
       runs: this.runs,
       depth: this.depth,
-      first: this.first,
+      begin: this.group.enlisted?.preparation ?? 0,
       handlers,
       commit: this.elapsed() - handlers,
-      couldHoldMore: this.group.deliveries.length > 1,
     });
   }
 
