@@ -46,7 +46,7 @@ export interface EngineOptions {
   readonly commitInterval: number;
   /** Records done after which offsets are committed without waiting for the interval. */
   readonly commitThreshold: number;
-  /** A partition is paused above these, resumed below half of them. */
+  /** A partition is paused above these, resumed below half of them. Already at fewer records where these last (`ReadAhead`). */
   readonly maxHeldRecords: number;
   readonly maxHeldBytes: number;
   /**

@@ -1,6 +1,7 @@
 import type { AssignedPartition } from '../driver/driver.js';
 import { deferred, type Deferred } from '../runtime/deferred.js';
 import type { EngineContext } from './engine-context.js';
+import { ReadAhead } from './read-ahead.js';
 
 /** Stops the fetching of one partition while too much of it is held, and its handlers too while somebody asks for it. */
 export class PartitionPause {
@@ -9,11 +10,17 @@ export class PartitionPause {
   private full = false;
   private paused = false;
   private ended = false;
+  private readonly ahead: ReadAhead;
 
   constructor(
     private readonly partition: AssignedPartition,
-    private readonly context: Pick<EngineContext, 'options' | 'pause' | 'resume'>,
-  ) {}
+    private readonly context: Pick<EngineContext, 'options' | 'clock' | 'pause' | 'resume'>,
+  ) {
+    const { ordering, groupCommit, maxHeldRecords } = context.options;
+    // Where only some records have an order, those further behind may be the ones that can be worked on.
+    const perGroup = ordering === 'partition' ? groupCommit.maxRecords : undefined;
+    this.ahead = new ReadAhead(maxHeldRecords, perGroup, context.clock);
+  }
 
   /** Settles when the last holder has released the partition; `undefined` if there is none. */
   get released(): Promise<void> | undefined {
@@ -36,10 +43,19 @@ export class PartitionPause {
 
   /** Stops fetching above the bounds, goes on below half of them. */
   balance(records: number, bytes: number, uncommitted: number): void {
-    const { maxHeldRecords, maxHeldBytes, maxUncommitted } = this.context.options;
-    const fullness = Math.max(records / maxHeldRecords, bytes / maxHeldBytes, uncommitted / maxUncommitted);
-    if (fullness >= 1) this.full = true;
-    else if (fullness <= 0.5) this.full = false;
+    const { maxHeldBytes, maxUncommitted } = this.context.options;
+    const fullness = Math.max(
+      records / this.ahead.records,
+      bytes / maxHeldBytes,
+      uncommitted / maxUncommitted,
+    );
+    if (fullness >= 1 && !this.full) {
+      this.full = true;
+      this.ahead.full();
+    } else if (fullness <= 0.5 && this.full) {
+      this.full = false;
+      this.ahead.halved();
+    }
     this.apply();
   }
 

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
+import { Few } from '../runtime/few.js';
 import { isPromise } from '../runtime/is-promise.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
 import { newDelivery, type Attempt, type Delivery, type Route } from './attempt.js';
@@ -46,11 +47,12 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private readonly ending = new AbortController();
   /** Groups under way, and the waits behind them. */
   private readonly working = new Set<Promise<void>>();
-  private readonly runs = new Set<GroupRun>();
+  private readonly runs = new Few<GroupRun>();
   private gathering = false;
   /** Above every record that a handler was called for. */
   private reached = 0n;
-  private lastResource: GroupResource | undefined;
+  /** Of the first group: any one knows the partition, and that of each last one would keep all of its group until the next. */
+  private resource: GroupResource | undefined;
   /** Where others have the work on this partition rest. */
   readonly pause: PartitionPause;
   /** What is parked of this partition. */
@@ -109,7 +111,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
 
   /** The broker has stored `offset` as this partition's. */
   committed(offset: bigint): void {
-    this.lastResource?.doneBelow(offset);
+    this.resource?.doneBelow(offset);
   }
 
   /** Ends the handlers that run, commits, and takes nothing new. Resolves when that is done and acknowledged. */
@@ -234,8 +236,10 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     const began = clock.monotonic();
     this.runs.add(run);
     const outcome = await run.run(mayLeave);
-    if (group.enlisted && !group.deliveries[0]?.letter) this.lastResource = group.enlisted;
-    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
+    if (!group.deliveries[0]?.letter) this.resource ??= group.enlisted;
+    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() =>
+      this.runs.delete((other) => other === run),
+    );
     const [{ sequence }] = entries as [Entry];
     if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;
     return outcome;

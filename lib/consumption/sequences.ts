@@ -106,8 +106,11 @@ export class Sequences {
   giveBack(sequence: Sequence): void {
     this.taken.delete(sequence);
     while (sequence.head && isSettled(sequence.head)) {
-      this.held -= sequence.head.bytes;
-      sequence.head = sequence.head.next;
+      const { head } = sequence;
+      this.held -= head.bytes;
+      sequence.head = head.next;
+      // One that has left, and was promoted to the old generation, would have all behind it promoted as they leave.
+      head.next = undefined;
       sequence.interruptions = 0;
     }
     if (sequence.head) {

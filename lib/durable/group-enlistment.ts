@@ -50,6 +50,7 @@ export interface DurableCore {
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
 export class GroupEnlistment implements GroupResource {
   readonly isolates: boolean;
+  preparation = 0;
   private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
   private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
@@ -75,9 +76,13 @@ export class GroupEnlistment implements GroupResource {
   admit(attempt: Attempt, handler: DurableHandler): Admitted | Promise<Admitted> {
     const work = this.workOf(attempt.delivery, handler);
     const admission = this.executions.admit(work, attempt.delivery.record);
-    return isPromise(admission)
-      ? admission.then((found) => this.admitted(work, attempt, found), this.countFenced)
-      : this.admitted(work, attempt, admission);
+    if (!isPromise(admission)) return this.admitted(work, attempt, admission);
+    const { clock } = this.core;
+    const asked = clock.monotonic();
+    return admission.then((found) => {
+      this.preparation ||= clock.monotonic() - asked;
+      return this.admitted(work, attempt, found);
+    }, this.countFenced);
   }
 
   private admitted(work: LaneWork, attempt: Attempt, admission: Admission): Admitted | Promise<Admitted> {

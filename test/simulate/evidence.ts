@@ -80,6 +80,11 @@ export interface ParkedRecord {
   readonly offset: number;
 }
 
+/** How a record ended for a handler, by the ledger. */
+export interface Ending extends ParkedRecord {
+  readonly state: 'completed' | 'failed' | 'dead' | 'skipped';
+}
+
 /** An offset that the group committed. */
 export interface OffsetCommit {
   readonly topic: Topic;
@@ -121,6 +126,9 @@ export interface Evidence {
   readonly parked: readonly ParkedRecord[];
   /** Those that still are. */
   readonly left: readonly ParkedRecord[];
+  /** Those that an operator may have had end without their handler. */
+  readonly ordered: readonly ParkedRecord[];
+  readonly endings: readonly Ending[];
   readonly offsetCommits: readonly OffsetCommit[];
   readonly fenceMoves: readonly FenceMove[];
   /** What did not come to its end in time, in words. */

@@ -1,4 +1,4 @@
-import type { DeadLetter, Effect, Evidence, LoadRecord } from './evidence.js';
+import type { DeadLetter, Effect, Evidence, LoadRecord, ParkedRecord } from './evidence.js';
 import type { Behaviour, HandlerName, PlannedMessage } from './plan.js';
 
 export type InvariantName = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8';
@@ -36,14 +36,15 @@ export function violationsOf(evidence: Evidence, messages: Messages): Violation[
 }
 
 /** For each completed key and handler exactly one effect, for each other none; no step again that is recorded. */
-function* effectOnce({ records, effects, repeatedSteps }: Evidence, messages: Messages) {
+function* effectOnce(evidence: Evidence, messages: Messages) {
+  const { records, effects, repeatedSteps } = evidence;
   yield* repeatedSteps;
   const left = new Set(effects);
   for (const { handler, identity, group } of executions(records)) {
     const places = new Set(group.map(placeOf));
     const own = effects.filter((effect) => effect.handler === handler && places.has(placeOf(effect)));
     for (const effect of own) left.delete(effect);
-    const wanted = completes(messages, handler, group) ? 1 : 0;
+    const wanted = fateOf(evidence, messages, handler, group) === 'completed' ? 1 : 0;
     if (own.length === wanted) continue;
     const runs = own.map(({ run, ...effect }) => `run ${run} at ${placeOf(effect)}`).join(', ');
     yield `${handler} of ${identity} has ${own.length} effects, not ${wanted}${runs && `: ${runs}`}`;
@@ -69,14 +70,18 @@ function* conservation(evidence: Evidence, messages: Messages) {
       letter.handler === handler && places.has(placeOf({ topic: 'events', ...letter }));
     const own = dead.filter(isOurs);
     for (const letter of own) left.delete(letter);
-    const winner = effects.find((effect) => effect.handler === handler && places.has(placeOf(effect)));
+    const fate = fateOf(evidence, messages, handler, group);
     const wanted = new Set<string>();
-    if (!completes(messages, handler, group)) wanted.add('given up');
-    for (const record of group) {
-      if (winner && record.variant !== winner.variant) wanted.add(`reuse at ${placeOf(record)}`);
+    if (fate === 'dead') wanted.add('given up');
+    const winner =
+      effects.find((effect) => effect.handler === handler && places.has(placeOf(effect))) ??
+      (fate === 'completed' ? undefined : endedOf(evidence, handler, group));
+    const isReuse = ({ variant }: { variant: number }) => winner !== undefined && variant !== winner.variant;
+    for (const record of group.filter(isReuse)) {
+      if (!isSkipped(evidence, handler, record)) wanted.add(`reuse at ${placeOf(record)}`);
     }
     const found = own.map((letter) =>
-      letter.reason === 'key-reused' ? `reuse at ${placeOf({ topic: 'events', ...letter })}` : 'given up',
+      isReuse(letter) ? `reuse at ${placeOf({ topic: 'events', ...letter })}` : 'given up',
     );
     if (found.length !== wanted.size || found.some((each) => !wanted.has(each))) {
       yield `${handler} of ${identity} is dead as [${found.join(', ')}], not as [${[...wanted].join(', ')}]`;
@@ -210,9 +215,36 @@ function* executions(records: readonly LoadRecord[]): Iterable<ExpectedExecution
   }
 }
 
-function completes(messages: Messages, handler: HandlerName, group: readonly LoadRecord[]): boolean {
+/** How an execution is to end: as its handler behaves, or as an operator wanted it, if that came first. */
+function fateOf(
+  evidence: Evidence,
+  messages: Messages,
+  handler: HandlerName,
+  group: readonly LoadRecord[],
+): 'completed' | 'dead' | 'skipped' {
   const { kind }: Behaviour = messages.get(group[0]!.n)!.behaviour[handler];
-  return kind !== 'poison' && kind !== 'terminal';
+  const fate = kind === 'poison' || kind === 'terminal' ? 'dead' : 'completed';
+  const isOf = isOfGroup(handler, group);
+  if (!evidence.ordered.some(isOf)) return fate;
+  const { state } = evidence.endings.find(isOf) ?? {};
+  return state === 'dead' || state === 'skipped' ? state : fate;
+}
+
+/** The record under which an execution ended. */
+function endedOf({ endings }: Evidence, handler: HandlerName, group: readonly LoadRecord[]) {
+  const ending = endings.find(isOfGroup(handler, group));
+  return ending && group.find((record) => placeOf(record) === placeOf(ending));
+}
+
+/** An operator had it so. */
+function isSkipped({ ordered, endings }: Evidence, handler: HandlerName, record: LoadRecord): boolean {
+  const isIt = isOfGroup(handler, [record]);
+  return ordered.some(isIt) && endings.some((ending) => isIt(ending) && ending.state === 'skipped');
+}
+
+function isOfGroup(handler: HandlerName, group: readonly LoadRecord[]) {
+  const places = new Set(group.map(placeOf));
+  return (record: ParkedRecord) => record.handler === handler && places.has(placeOf(record));
 }
 
 function placeOf({ topic, partition, offset }: Pick<LoadRecord, 'topic' | 'partition' | 'offset'>): string {

@@ -3,6 +3,7 @@ import type { KafkaRecord } from '../../lib/messages/record.js';
 import type {
   DeadLetter,
   Effect,
+  Ending,
   Evidence,
   FenceMove,
   LaneState,
@@ -93,8 +94,9 @@ export class Observer {
   evidence({
     settlements,
     repeatedSteps,
+    ordered,
     stuck,
-  }: Pick<Evidence, 'settlements' | 'repeatedSteps' | 'stuck'>): Evidence {
+  }: Pick<Evidence, 'settlements' | 'repeatedSteps' | 'ordered' | 'stuck'>): Evidence {
     return {
       asked: this.plan,
       repeatedSteps,
@@ -114,6 +116,8 @@ export class Observer {
       lanes: this.lanes(),
       parked: [...this.parked.values()],
       left: [...this.parkedNow().values()],
+      ordered,
+      endings: this.endings(),
       offsetCommits: this.offsetCommits,
       fenceMoves: this.fenceMoves,
       stuck,
@@ -138,6 +142,15 @@ export class Observer {
       ...(outbox.length > 0 ? [`leaves ${outbox.length} for the outbox`] : []),
     ];
     this.trace.add('store', `${this.nameOf(owner)} commits: ${parts.join('; ')}`);
+  }
+
+  private endings(): Ending[] {
+    return [...this.store.executions.values()].flatMap(({ scope, state, partition, offset }) => {
+      if (state === 'claimed') return [];
+      const handler = scope.handler as HandlerName;
+      const topic = handler === 'answer' ? 'requests' : 'events';
+      return { handler, topic, partition, offset: Number(offset), state };
+    });
   }
 
   private lookAtParked(): void {

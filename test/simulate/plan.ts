@@ -81,6 +81,16 @@ export interface PlannedParking {
   readonly maxLetters: number;
   /** From this step of the scheduler on handlers are well that were sick. */
   readonly mendedAt: number;
+  /** What an operator does meanwhile. */
+  readonly orders: readonly PlannedOrder[];
+}
+
+/** An operator has a sequence tried at once, or its head, or all of it, end without its handler. */
+export interface PlannedOrder {
+  readonly step: number;
+  readonly what: 'retry' | 'skip' | 'drop' | 'drop-all';
+  /** Which of those that are parked by then. */
+  readonly sequence: number;
 }
 
 export type FaultKind = PlannedFault['kind'];
@@ -147,6 +157,11 @@ export function planOf(seed: number): Plan {
         maxSequences: among(1, 3, 10_000),
         maxLetters: among(1, 2, 1_000),
         mendedAt: dice.pick(2 * span),
+        orders: Array.from({ length: dice.pick(4) }, () => ({
+          step: dice.pick(2 * span),
+          what: among('retry', 'skip', 'drop', 'drop-all'),
+          sequence: dice.pick(8),
+        })),
       }
     : undefined;
   return {
@@ -193,7 +208,7 @@ function message(
     records.push({ step, partition, variant: reused ? copy : 0 });
   }
   const behaviour = (): Behaviour => {
-    if (reused || chance(0.7)) return { kind: 'good' };
+    if (chance(0.7)) return { kind: 'good' };
     // Of a request each failure but a wish to try again is the answer.
     const kinds = topic === 'events' ? EVENT_TROUBLE : REQUEST_TROUBLE;
     const kind = kinds[dice.pick(kinds.length)]!;

@@ -25,10 +25,17 @@ function described(plan: Plan): string {
   );
 }
 
-function parkingText({ retryAfter, attempts, maxSequences, maxLetters, mendedAt }: PlannedParking): string {
+function parkingText({
+  retryAfter,
+  attempts,
+  maxSequences,
+  maxLetters,
+  mendedAt,
+  orders,
+}: PlannedParking): string {
   return (
     `parking (tries: ${attempts}, from ${retryAfter} ms; ${count(maxSequences, 'sequence')} of ` +
-    `${count(maxLetters, 'letter')}, mended at step ${mendedAt})`
+    `${count(maxLetters, 'letter')}, mended at step ${mendedAt}${orders.length > 0 ? `, ${count(orders.length, 'order')}` : ''})`
   );
 }
 

@@ -21,7 +21,7 @@ export async function shrink(plan: Plan, outcome: Outcome): Promise<Shrunk> {
   for (let isSmaller = true; isSmaller && runs < MAX_RUNS;) {
     isSmaller = false;
     // Large parts first; after a success the same place is tried again, as what stood behind it has moved there.
-    for (const shorten of [withoutFaults, withoutMessages, simpler]) {
+    for (const shorten of [withoutFaults, withoutMessages, withoutOrders, simpler]) {
       for (let index = 0; runs < MAX_RUNS;) {
         const candidate = shorten(best.plan, index);
         if (candidate === 'none') break;
@@ -48,6 +48,12 @@ const withoutFaults: Shortening = (plan, index) => {
 const withoutMessages: Shortening = (plan, index) => {
   const { messages } = plan;
   return index < messages.length ? { ...plan, messages: messages.toSpliced(index, 1) } : 'none';
+};
+
+const withoutOrders: Shortening = (plan, index) => {
+  const { parking } = plan;
+  if (!parking || index >= parking.orders.length) return 'none';
+  return { ...plan, parking: { ...parking, orders: parking.orders.toSpliced(index, 1) } };
 };
 
 const SIMPLIFICATIONS: readonly ((plan: Plan) => Plan | undefined)[] = [

@@ -1,4 +1,4 @@
-import { InMemoryKafka, InMemoryLedger, InMemoryLedgerStore } from 'nestjs-durable-kafka/testing';
+import { InMemoryKafka, InMemoryLedgerStore } from 'nestjs-durable-kafka/testing';
 import type { Clock } from '../../lib/runtime/clock.js';
 import { Caller } from './caller.js';
 import { Faults } from './faults.js';
@@ -6,6 +6,7 @@ import { Fleet } from './fleet.js';
 import { Handlers } from './handlers.js';
 import { violationsOf, type Violation } from './invariants.js';
 import { Observer, TOPICS } from './observer.js';
+import { Operator } from './operator.js';
 import type { Plan, PlannedMessage, PlannedRecord } from './plan.js';
 import { Scheduler } from './scheduler.js';
 import { GROUP } from './service.js';
@@ -23,8 +24,6 @@ export interface Outcome {
 /** Virtual milliseconds within which everything must have come to its end after the last fault. */
 const PATIENCE = 300_000;
 const MAX_STEPS = 400_000;
-/** Virtual milliseconds between two looks of the operator. */
-const TENDING = 3_000;
 const GOOD = { first: { kind: 'good' }, second: { kind: 'good' }, answer: { kind: 'good' } } as const;
 
 /** Runs a plan to its end and judges it. */
@@ -43,6 +42,7 @@ class World {
   private readonly fleet: Fleet;
   private readonly faults: Faults;
   private readonly caller: Caller;
+  private readonly operator: Operator;
   private readonly messages: Map<number, PlannedMessage>;
   private readonly stuck: string[] = [];
 
@@ -58,6 +58,7 @@ class World {
     const fleet = (this.fleet = new Fleet(plan, scheduler, kafka, this.store, handlers, clock, trace));
     this.observer = new Observer(plan, kafka, this.store, trace, (owner) => fleet.nameOf(owner));
     this.faults = new Faults(kafka, this.store, fleet, clock, trace);
+    this.operator = new Operator(this.store, scheduler.process('operator').clock(), trace);
     this.caller = new Caller(scheduler.process('caller'), kafka, (n, { kind, content }) =>
       trace.add('caller', `request with message ${n} ends as ${kind}: ${content}`),
     );
@@ -81,7 +82,7 @@ class World {
     this.trace.add('world', 'heals');
     this.faults.heal();
     this.mend();
-    this.tend();
+    if (this.plan.parking) this.operator.tend();
     this.produceTail();
     await this.until('everything is handled', () => this.isDone);
     if (this.plan.rewind && this.stuck.length === 0) await this.rewind();
@@ -91,6 +92,7 @@ class World {
     const evidence = this.observer.evidence({
       settlements: this.caller.settlements,
       repeatedSteps: this.handlers.repeatedSteps,
+      ordered: this.operator.ordered,
       stuck: this.stuck,
     });
     return {
@@ -102,6 +104,7 @@ class World {
   }
 
   private actions(): { readonly step: number; readonly act: () => void }[] {
+    const { parking } = this.plan;
     const actions = [
       ...this.plan.messages.flatMap((message) =>
         message.records.map((record) => ({
@@ -110,7 +113,11 @@ class World {
         })),
       ),
       ...this.plan.faults.map((fault) => ({ step: fault.step, act: () => this.faults.inject(fault) })),
-      ...(this.plan.parking ? [{ step: this.plan.parking.mendedAt, act: () => this.mend() }] : []),
+      ...(parking ? [{ step: parking.mendedAt, act: () => this.mend() }] : []),
+      ...(parking?.orders ?? []).map((order) => ({
+        step: order.step,
+        act: () => this.operator.obey(order),
+      })),
     ];
     return actions.sort((left, right) => left.step - right.step);
   }
@@ -139,22 +146,6 @@ class World {
     if (this.handlers.areMended) return;
     this.handlers.areMended = true;
     if (this.plan.parking) this.trace.add('world', 'mends the handlers that are sick');
-  }
-
-  /** From now on has sequences tried again that are held, every now and then. */
-  private tend(): void {
-    if (!this.plan.parking) return;
-    const { clock, store } = this;
-    const ledger = new InMemoryLedger({ store, clock });
-    const look = async () => {
-      for (const { id, state } of await ledger.parking.list({}, Infinity, undefined)) {
-        if (state === 'waiting') continue;
-        this.trace.add('operator', `has sequence ${id} tried again`);
-        await ledger.parking.retry({ id });
-      }
-    };
-    const again = () => void look().finally(() => clock.setTimeout(again, TENDING));
-    void ledger.open().then(again);
   }
 
   /** After the last fault each partition and the caller get one more: nobody may be left healthy and idle. */

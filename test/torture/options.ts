@@ -22,6 +22,8 @@ export interface Options {
   readonly concurrent: boolean;
   /** Per cent of the messages whose handler fails, once or for good. */
   readonly failing: number;
+  /** Events that fail for good are parked, and mended at the end. */
+  readonly parking: boolean;
   /** Seconds without any progress after which a run counts as stuck. */
   readonly patience: number;
   /** Folder of the build under test. */
@@ -46,6 +48,7 @@ export const help = `Has several processes of a service on this transport work w
   --ordering O     partition (default) or key
   --concurrent     with --ordering key: handlers of different keys at once within a group
   --failing P      per cent of messages whose handler fails, 0 to 50 (default 5)
+  --parking        events that fail for good are parked; what they fail of is mended when all else is
   --patience S     seconds without progress after which a run is stuck, 10 to 600 (default 60)
   --library DIR    the build under test (default: dist)
   --json           the last line of standard output is a JSON object; everything else goes to standard error
@@ -67,6 +70,7 @@ const options = {
   ordering: { type: 'string', default: 'partition' },
   concurrent: { type: 'boolean', default: false },
   failing: { type: 'string', default: '5' },
+  parking: { type: 'boolean', default: false },
   patience: { type: 'string', default: '60' },
   library: { type: 'string' },
   json: { type: 'boolean', default: false },
@@ -98,6 +102,7 @@ export function parseOptions(args: readonly string[], drawSeed: () => number): C
       ordering,
       concurrent,
       failing: wholeNumber('--failing', values.failing, 0, 50),
+      parking: values.parking,
       patience: wholeNumber('--patience', values.patience, 10, 600),
       library: values.library,
       json: values.json,

@@ -21,7 +21,7 @@ export function table(result: Result, options: Options): string {
   const happened = Object.entries(faults).filter(([, count]) => count > 0);
   const errors = facts.settlements.filter(({ error }) => error !== undefined).length;
   const lines = [
-    `seed ${options.seed}, ${options.mode} mode, order by ${options.ordering}${options.concurrent ? ' (concurrent)' : ''}, ${options.duration} s`,
+    `seed ${options.seed}, ${options.mode} mode, order by ${options.ordering}${options.concurrent ? ' (concurrent)' : ''}, ${options.parking ? 'parking, ' : ''}${options.duration} s`,
     `messages      ${result.produced}, with ${result.duplicates} duplicates; ${facts.records.length} records in the topics`,
     `effects       ${facts.effects.length}, of ${facts.log.filter(({ what }) => what === 'start').length} runs`,
     `dead letters  ${facts.deadLetters.length}`,

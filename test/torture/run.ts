@@ -64,7 +64,8 @@ export async function run(parts: RunParts): Promise<Result> {
     loaded.catch(() => undefined);
     await injectFaults({ ground, load, signal }, parts, dice.fork('faults'), faults);
     await loaded;
-    event(`${load.produced} messages and ${load.duplicates} duplicates are produced; healing`);
+    const parked = options.parking ? `; ${await ground.parked().catch(() => 'some')} are parked` : '';
+    event(`${load.produced} messages and ${load.duplicates} duplicates are produced${parked}; healing`);
 
     await ground.heal();
     const stuck = await settle(parts, ground);
@@ -131,7 +132,7 @@ async function injectFaults(
   await until('faults to end', () => under.size === 0, FAULT_TIMEOUT);
 }
 
-/** Resolves when there is no lag; with what is to be seen, if nothing moves any more. */
+/** Resolves when there is no lag, and nothing is parked; with what is to be seen, if nothing moves any more. */
 async function settle({ options, event }: RunParts, ground: Ground): Promise<string | undefined> {
   let least = Infinity;
   let effects = 0;
@@ -139,7 +140,8 @@ async function settle({ options, event }: RunParts, ground: Ground): Promise<str
   for (;;) {
     const lag = await ground.lag().catch(() => Infinity);
     const written = await ground.effects().catch(() => effects);
-    if (lag === 0) return undefined;
+    const left = lag === 0 ? await ground.parked().catch(() => Infinity) : Infinity;
+    if (left === 0) return undefined;
     if (lag < least || written > effects) since = performance.now();
     [least, effects] = [Math.min(lag, least), written];
     if (performance.now() - since > options.patience * 1_000) {

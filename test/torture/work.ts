@@ -1,5 +1,8 @@
-/** How a handler of a message ends, where not well. `retry`: fails twice. `dead`: fails always. `terminal`: by a terminal exception. */
-export type Failure = 'retry' | 'dead' | 'terminal';
+/**
+ * How a handler of a message ends, where not well. `retry`: fails twice. `dead`: fails always. `terminal`: by a terminal
+ * exception. `sick`: fails until it is mended at the end of the run, and is parked meanwhile.
+ */
+export type Failure = 'retry' | 'dead' | 'terminal' | 'sick';
 
 /** Value of a message. */
 export interface Work {

@@ -10,8 +10,9 @@ import type { AssignedPartition, DriverReadOptions } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
+import { FetchSize } from './fetch-size.js';
 import { ProtocolError } from './protocol-error.js';
-import { FetchedBatches } from './record-batch.js';
+import { FetchedBatches, NO_ROOM } from './record-batch.js';
 import { nearestOffset } from './start-offsets.js';
 import type { Topology } from './topology.js';
 
@@ -60,16 +61,19 @@ interface Feed {
   /** A closer replica that the leader named. */
   replica: number | undefined;
   problem: string | undefined;
+  readonly size: FetchSize;
   /** Fetched, and not handed over because it was paused. */
   rest: FetchedBatches | undefined;
+  /** Where the next such one may lie: a buffer for each would be garbage that only a collection of the old generation ends. */
+  room: Buffer;
 }
 
 type Lane = 'fetch' | 'fetch-aside';
 
 const WAIT_WHILE_PAUSED = 500;
 const WAIT_ASIDE = 25;
-/** Records are decoded and handed over about so many at a time; a pause takes effect in between. */
-const HANDED_OVER = 256;
+/** Records are decoded and handed over so many at a time; a pause takes effect in between. */
+const HANDED_OVER = 64;
 const FIRST_BACKOFF = 50;
 const LONGEST_BACKOFF = 2_000;
 /** Decoding gives other work a turn after so many milliseconds. */
@@ -107,7 +111,9 @@ export class Fetcher {
         notBefore: 0,
         replica: undefined,
         problem: undefined,
+        size: new FetchSize(this.options.maxBytesPerPartition, this.clock),
         rest: undefined,
+        room: NO_ROOM,
       });
     }
   }
@@ -145,6 +151,7 @@ export class Fetcher {
       feed.fetching = false;
       feed.notBefore = 0;
       feed.rest = undefined;
+      feed.room = NO_ROOM; // somebody may be in the midst of decoding what lies there
     }
     this.wake();
   }
@@ -216,7 +223,7 @@ export class Fetcher {
   }
 
   private async fetch(node: number, lane: Lane, feeds: readonly Feed[], anyPaused: boolean): Promise<void> {
-    const { maxWaitTime, minBytes, maxBytes, maxBytesPerPartition, readCommitted, rackId } = this.options;
+    const { maxWaitTime, minBytes, maxBytes, readCommitted, rackId } = this.options;
     const aside = lane === 'fetch-aside';
     const key = `${lane} ${node}`;
     this.busy.add(key);
@@ -232,12 +239,12 @@ export class Fetcher {
     let count = 0;
     try {
       const answers = await this.connections.send(node, lane, FETCH, {
-        partitions: feeds.map(({ partition, position }) => ({
+        partitions: feeds.map(({ partition, position, size }) => ({
           topic: partition.topic,
           partition: partition.partition,
           topicId: partition.topicId,
           offset: position,
-          maxBytes: maxBytesPerPartition,
+          maxBytes: size.bytes,
         })),
         maxWaitTime: Math.min(maxWaitTime, aside ? WAIT_ASIDE : anyPaused ? WAIT_WHILE_PAUSED : Infinity),
         minBytes: aside ? 1 : minBytes,
@@ -290,10 +297,12 @@ export class Fetcher {
       feed.replica = answer.preferredReadReplica;
       return 0;
     }
-    if (!answer.records || answer.records.length === 0) return 0;
-    const { partition, position } = feed;
+    const { partition, position, size } = feed;
     const aborted = this.options.readCommitted ? answer.aborted : null;
-    feed.rest = new FetchedBatches(answer.records, partition, position, aborted);
+    const rest = new FetchedBatches(answer.records ?? NO_ROOM, partition, position, aborted);
+    if (answer.highWatermark > position) size.fetched(rest.ended ? 0 : answer.records!.length);
+    if (rest.ended) return 0;
+    feed.rest = rest;
     // To the end of the line: the broker fills its answer in the order of the request.
     this.feeds.delete(partitionName(partition));
     this.feeds.set(partitionName(partition), feed);
@@ -320,8 +329,11 @@ export class Fetcher {
         this.hooks.passed?.(feed.partition, feed.position);
         if (!isValid(feed)) return count;
       }
-      if (rest.ended) feed.rest = undefined;
-      else rest.detach();
+      if (rest.ended) {
+        feed.rest = undefined;
+        feed.room = rest.room;
+        feed.size.handedOver();
+      } else rest.detach(feed.room);
     } catch (error) {
       if (isValid(feed)) {
         feed.rest = undefined;

@@ -1,7 +1,6 @@
 /**
- * Decodes what a fetch brings: record batches of format 2, linear in their size. Keys, values and headers are copied
- * out, since a view would keep the whole response (megabytes) alive for as long as one record of it is held.
- * Checksums are not verified: TCP and the broker do.
+ * Decodes what a fetch brings: record batches of format 2, linear in their size. Checksums are not verified: TCP and the
+ * broker do.
  */
 import { InvalidRecordError } from '../../errors/errors.js';
 import type { KafkaRecord, TopicPartition } from '../../messages/record.js';
@@ -22,7 +21,10 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const ABORT_MARKER = 0;
-const NOTHING = new RecordCursor(Buffer.alloc(0), 0, 0);
+export const NO_ROOM = Buffer.alloc(0);
+/** More often the size of what is left, a room is a waste. */
+const LARGEST_ROOM = 4;
+const NOTHING = new RecordCursor(NO_ROOM, 0, 0);
 
 /**
  * What a fetch brought for one partition, decoded a part at a time: as objects, thousands of records that wait cost much
@@ -32,7 +34,8 @@ export class FetchedBatches {
   /** Behind all that was decoded. May move without a record: batches may be compacted, aborted or control. */
   nextOffset: bigint;
   private at = 0;
-  private isOwn = false;
+  /** Where what is left lies since `detach`, empty before: may be given to the next answer when this one has ended. */
+  room: Buffer = NO_ROOM;
   /** Decoded in part; `at` is behind it. */
   private open: OpenBatch | undefined;
   private nextAborted = 0;
@@ -56,15 +59,20 @@ export class FetchedBatches {
     return !this.open && (this.at + RECORDS_AT > this.bytes.length || this.batchEnd > this.bytes.length);
   }
 
-  /** Lets go of the whole answer, for which more than this partition may have been fetched, and of what is decoded. */
-  detach(): void {
+  /**
+   * Lets go of the whole answer, for which more than this partition may have been fetched: copies what is left of it, into
+   * `room` if that fits.
+   */
+  detach(room: Buffer): void {
+    if (this.room.length > 0) return;
     const start = this.open?.uncompressedAt ?? this.at;
-    // Copied again only when half of it is decoded: however often it is called, no byte is copied more than twice or so.
-    if (this.isOwn && start * 2 < this.bytes.length) return;
-    this.bytes = Buffer.from(this.bytes.subarray(start));
+    const left = this.bytes.length - start;
+    const fits = left <= room.length && room.length <= left * LARGEST_ROOM;
+    this.room = fits ? room : Buffer.allocUnsafeSlow(left);
+    this.bytes.copy(this.room, 0, start);
+    this.bytes = this.room.subarray(0, left);
     this.open?.move(this.bytes, start);
     this.at -= start;
-    this.isOwn = true;
   }
 
   /**
@@ -187,9 +195,7 @@ class OpenBatch {
     const base = Number(baseOffset);
     const first = Number(from);
     for (; this.left > 0 && into.length < most; this.left--) {
-      const length = cursor.varint();
-      const end = cursor.at + length;
-      if (length < 0 || end > cursor.end) throw new RangeError('a record ends outside its batch');
+      const end = cursor.record();
       cursor.at++; // attributes: none are defined
       const timestamp = firstTimestamp + cursor.varlong();
       const offset = base + cursor.varint();
@@ -197,8 +203,9 @@ class OpenBatch {
         cursor.at = end;
         continue;
       }
-      const key = cursor.copy();
-      const value = cursor.copy();
+      cursor.copy();
+      const key = cursor.take();
+      const value = cursor.take();
       const headers = cursor.headers();
       if (cursor.at !== end) throw new RangeError('a record is longer or shorter than it says');
       into.push({
@@ -216,11 +223,12 @@ class OpenBatch {
 
 /** 0 abort, 1 commit: the second half of a control record's key. */
 function controlType(cursor: RecordCursor): number | undefined {
-  cursor.varint();
+  cursor.record();
   cursor.at++;
   cursor.varlong();
   cursor.varint();
-  const key = cursor.copy();
+  cursor.copy();
+  const key = cursor.take();
   return key && key.length >= 4 ? key.readInt16BE(2) : undefined;
 }
 

@@ -45,6 +45,7 @@ export class FailPoints {
       claims: overriding(ledger.claims, {
         claim: async (lane, executions, lease) => {
           const { topic } = lane.fence.lane;
+          await this.reach('before-work', topic);
           await this.reach('before-claim', topic);
           const verdicts = await ledger.claims.claim(lane, executions, lease);
           await this.reach('after-claim', topic);
@@ -110,6 +111,7 @@ export class FailPoints {
     };
     return overriding(transaction, {
       claim: async (claim: LaneClaim) => {
+        if (topics.size === 0) await this.reach('before-work', claim.fence.lane.topic);
         topics.add(claim.fence.lane.topic);
         await reachFor('before-claim');
         const verdicts = await transaction.claim(claim);

@@ -60,7 +60,8 @@ export type FailureWindow =
   | 'after-parking'
   | 'after-postponing';
 
-export type Place = WorkWindow | FailureWindow;
+/** `before-work`: before the first claim of a group, when nothing of it is locked yet. */
+export type Place = WorkWindow | FailureWindow | 'before-work';
 
 export interface FailPoint {
   readonly place: Place;

@@ -6,7 +6,7 @@ import { violations } from './invariants.js';
 import type { Setting } from './setting.js';
 
 /** Where a process is killed in either mode. */
-export type CrashWindow = Exclude<Place, FailureWindow | 'in-transaction'>;
+export type CrashWindow = Exclude<Place, FailureWindow | 'in-transaction' | 'before-work'>;
 
 /** Crash window → the how manieth time the process is killed there: somewhere in mid-work. */
 export const windows: Record<CrashWindow, { title: string; events: number; requests: number }> = {

@@ -75,6 +75,40 @@ const sigstop: Fault = {
     }),
 };
 
+/** Longest wait for others to have effects in all partitions of a process that stands still. */
+const SUCCEEDED = 8_000;
+
+/** Unlike `sigstop`, it leaves nothing to chance: there is a successor, and work that is not its owner's any more. */
+const zombie: Fault = {
+  name: 'zombie',
+  about:
+    'SIGSTOP just before the first claim of a group, and SIGCONT when others have gone on in its partitions',
+  run: ({ ground }, dice) =>
+    ground.fleet.withVictim(
+      dice,
+      async (victim) => {
+        const known = victim.reached.length;
+        victim.frozen = true;
+        victim.disturbed = true;
+        victim.order({
+          order: 'arm',
+          point: { place: 'before-work', on: 'events', nth: dice.between(1, 4), action: 'stop' },
+        });
+        await until('the fail point', () => victim.reached.length > known, COMES_BY).catch(() => undefined);
+        victim.order({ order: 'arm', point: undefined });
+        const where = victim.reached.length > known ? 'before its work' : 'at any moment';
+        victim.signal('SIGSTOP');
+        await sleep(SESSION_TIMEOUT);
+        const isSucceeded = async () => (await ground.lastIn(victim.name)) === 0;
+        await until('successors', isSucceeded, SUCCEEDED).catch(() => undefined);
+        victim.signal('SIGCONT');
+        victim.frozen = false;
+        return `${victim.name} ${where}`;
+      },
+      1,
+    ),
+};
+
 const sigterm: Fault = {
   name: 'sigterm',
   about: 'SIGTERM, and SIGKILL after little grace; another one is started',
@@ -132,6 +166,7 @@ export const processFaults: readonly Fault[] = [
   sigkill,
   ...killAt,
   sigstop,
+  zombie,
   sigterm,
   blockLoop,
   churn,

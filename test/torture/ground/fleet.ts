@@ -54,12 +54,16 @@ export class Fleet {
     return instance;
   }
 
-  /** Runs a fault on one process, which no other fault disturbs meanwhile. */
-  async withVictim<Result>(dice: Dice, fault: (victim: Instance) => Promise<Result>): Promise<Result> {
+  /** Runs a fault on one process, which no other fault disturbs meanwhile; not before so many others are there. */
+  async withVictim<Result>(
+    dice: Dice,
+    fault: (victim: Instance) => Promise<Result>,
+    others = 0,
+  ): Promise<Result> {
     const fraction = dice.fraction();
     await until(
       'a process that can be hit',
-      () => this.exclusive === 0 && this.idle.length > 0,
+      () => this.exclusive === 0 && this.idle.length > others,
       JOIN_TIMEOUT,
     );
     const victim = this.idle[Math.floor(fraction * this.idle.length)]!;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
@@ -121,6 +121,11 @@ export class Ground {
     return this.parts.folder;
   }
 
+  /** Once it is there, handlers are well that were sick. */
+  private get mendedFile(): string {
+    return join(this.parts.folder, 'mended');
+  }
+
   executionLog(instance: string): string {
     return join(this.parts.folder, `${instance}.executions`);
   }
@@ -205,6 +210,23 @@ export class Ground {
     return Number(rows[0]!.n);
   }
 
+  /** In how many partitions of the events nobody had an effect after this instance. */
+  async lastIn(instance: string): Promise<number> {
+    const { rows } = await this.pool.query<{ n: string }>(
+      `select count(*) as n from (
+         select distinct on (partition) instance from effect where topic = $1 order by partition, seq desc) as last
+       where instance = $2`,
+      [this.topics.events, instance],
+    );
+    return Number(rows[0]!.n);
+  }
+
+  /** Records that wait in the ledger for another try. */
+  async parked(): Promise<number> {
+    const { rows } = await this.pool.query<{ n: string }>('select count(*) as n from ledger.parked_letters');
+    return Number(rows[0]!.n);
+  }
+
   async heal(): Promise<void> {
     const { servers, database, fleet } = this;
     if (servers.origin.kafka !== 'given') await servers.kafka.start();
@@ -217,6 +239,7 @@ export class Ground {
       instance.signal('SIGCONT');
     }
     await fleet.complete();
+    await writeFile(this.mendedFile, '');
   }
 
   /** Ends what runs and drops what there is, unless it is to be kept. */
@@ -316,6 +339,8 @@ export class Ground {
         poolSize: POOL_SIZE,
         groupRecords: GROUP_RECORDS,
         attempts: ATTEMPTS,
+        parking: options.parking,
+        mended: this.mendedFile,
         clockSkew,
         executionLog: this.executionLog(name),
       },

@@ -174,7 +174,8 @@ export class Load {
   private failure(): Failure | undefined {
     const { dice, options } = this;
     if (!dice.chance(options.failing / 100)) return undefined;
-    return dice.pick(['retry', 'retry', 'dead', 'terminal'] as const);
+    const failure = dice.pick(['retry', 'retry', 'dead', 'terminal'] as const);
+    return failure === 'dead' && options.parking ? 'sick' : failure;
   }
 
   private remember(draft: Draft): void {

@@ -44,7 +44,7 @@ export function* conservation(facts: Facts): Generator<Violation> {
 
 /** Only the first handler of a topic fails. */
 function fateOf({ work }: TopicRecord, handler: HandlerName): Fate {
-  const fails = work?.failure !== undefined && work.failure !== 'retry';
+  const fails = work?.failure === 'dead' || work?.failure === 'terminal';
   if (fails && handler === handlers.event) return 'dead';
   return fails && handler === handlers.request ? 'failed' : 'completed';
 }

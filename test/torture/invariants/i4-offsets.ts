@@ -1,6 +1,6 @@
 import type { Facts, TopicRecord, Violation } from '../oracle/facts.js';
-import { handlersOf } from '../work.js';
-import { grouped, isHostile, lane, Outcomes } from './lookup.js';
+import { handlers, handlersOf } from '../work.js';
+import { grouped, isHostile, keyLane, lane, Outcomes, parkedKeys } from './lookup.js';
 
 /** The broker's clock has milliseconds, the database's microseconds. */
 const CLOCK = 2;
@@ -49,6 +49,7 @@ export function* offsets(facts: Facts): Generator<Violation> {
 /** When a record was done with, by the clock of the database; infinity if it is not. */
 function ends(facts: Facts): (record: TopicRecord) => number {
   const outcomes = new Outcomes(facts);
+  const parked = parkedKeys(facts);
   const failed = new Map(
     facts.executions
       .filter(({ state }) => state === 'failed')
@@ -66,6 +67,9 @@ function ends(facts: Facts): (record: TopicRecord) => number {
   return (record) => {
     // What became of it is told by I2; when, by nothing that is sure.
     if (isHostile(record)) return 0;
-    return Math.max(...handlersOf(record.topic, facts.topics).map((handler) => endIn(handler, record)));
+    const mayBeParked = parked.has(keyLane(record));
+    const all = handlersOf(record.topic, facts.topics);
+    const waitedFor = mayBeParked ? all.filter((handler) => handler !== handlers.event) : all;
+    return Math.max(...waitedFor.map((handler) => endIn(handler, record)));
   };
 }

@@ -27,6 +27,18 @@ export const correlationOf = ({ headers }: TopicRecord): string => headers['kafk
 export const isGone = ({ topic, wave }: Effect, { topics, lastWave }: Facts): boolean =>
   topic === topics.volatile && wave < lastWave;
 
+/**
+ * Keys of partitions, of which the first handler may have parked records: they let others of their partition pass, and the
+ * offset of the group.
+ */
+export function parkedKeys({ parking, records, topics }: Facts): ReadonlySet<string> {
+  const sick = records.filter(({ topic, work }) => topic === topics.events && work?.failure === 'sick');
+  return new Set(parking ? sick.map(keyLane) : []);
+}
+
+export const keyLane = (record: { topic: string; partition: number; key: string | null }): string =>
+  `${lane(record)} key ${record.key ?? ''}`;
+
 /** A record and a handler that it is for. */
 export interface Assignment {
   readonly record: TopicRecord;

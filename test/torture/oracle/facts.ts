@@ -109,6 +109,7 @@ export interface Facts {
   readonly topics: TortureTopics;
   readonly mode: Mode;
   readonly ordering: Ordering;
+  readonly parking: boolean;
   /** Bounds that a process has to keep. */
   readonly limits: {
     readonly connections: number;

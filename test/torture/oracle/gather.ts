@@ -45,6 +45,7 @@ export async function gather(
     topics,
     mode: options.mode,
     ordering: options.ordering,
+    parking: options.parking,
     limits: {
       connections: POOL_SIZE + SPARE_CONNECTIONS,
       running: CONCURRENCY * HANDLERS_OF_A_RECORD * (options.concurrent ? GROUP_RECORDS : 1),

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Controller, Inject, type Type } from '@nestjs/common';
 import {
@@ -32,7 +33,7 @@ const FAILURES = 2;
 /** The handlers of the service, over the build under test. */
 export function controllersOf(
   { DurableExecution: Execution, Durable, KafkaTerminalException }: Library,
-  { topics, instance, mode }: ServiceSettings,
+  { topics, instance, mode, mended }: ServiceSettings,
   failPoints: FailPoints,
   log: ExecutionLog,
 ): Type[] {
@@ -95,6 +96,7 @@ export function controllersOf(
 
     private fail({ failure }: Work, attempt: number): void {
       if (failure === 'terminal') throw new KafkaTerminalException('a failure that was asked for');
+      if (failure === 'sick' && !existsSync(mended)) throw new Error('a failure that can be mended');
       if (failure === 'dead' || (failure === 'retry' && attempt <= FAILURES)) {
         throw new RpcException('a failure that was asked for');
       }

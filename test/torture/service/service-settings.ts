@@ -24,6 +24,10 @@ export interface ServiceSettings {
   readonly groupRecords: number;
   /** Runs that may fail before a record is dead. */
   readonly attempts: number;
+  /** Events that fail for good are parked. */
+  readonly parking: boolean;
+  /** A file: once it is there, those that are sick are well. */
+  readonly mended: string;
   /** How wrong its wall clock is, ms. */
   readonly clockSkew: number;
   /** Where runs of handlers are written, as they happen. */

@@ -19,6 +19,12 @@ type Library = typeof library;
 /** Claim mode: others take over after so long, ms. */
 const LEASE = 6_000;
 
+/** Nobody is held for an operator, and nobody waits long. */
+const PARKING = {
+  onExhausted: 'park',
+  parking: { retryAfter: 300, max: 1_000, attempts: 1_000_000 },
+} as const;
+
 /** The build under test: what it exports, and the parts that fail points are put around. */
 export interface Build extends Library {
   readonly KafkajsDriver: typeof KafkajsDriver;
@@ -83,6 +89,7 @@ export class Service {
         groupCommit: { maxRecords: settings.groupRecords, maxMillis: 50, concurrent: settings.concurrent },
         retry: { attempts: settings.attempts, initial: 20, max: 200 },
         deadLetter: true,
+        ...(settings.parking && PARKING),
         provision: false,
       }),
     );

@@ -62,6 +62,23 @@ describe('the work on a partition', () => {
     expect(atCommit).toEqual([false, false, false]);
   });
 
+  it('keeps nothing of a group when it has ended', async () => {
+    const deliveries: WeakRef<object>[] = [];
+    engine = new ScriptedEngine((attempt, write) => {
+      deliveries.push(new WeakRef(attempt.delivery));
+      write('written');
+    });
+    const [partition] = await engine.start();
+    for (let offset = 0; offset < 3; offset++) {
+      engine.consumer.deliver(partition!, recordsOf(partition!, 1, offset));
+      await eventually(() => engine.consumer.committed() === BigInt(offset + 1));
+    }
+    engine.resources.length = 1;
+    await collectGarbage();
+    // The resource of the first group stands for the partition.
+    expect(deliveries.slice(1).map((delivery) => delivery.deref())).toEqual([undefined, undefined]);
+  });
+
   describe('closes a group', () => {
     it('at maxRecords', async () => {
       engine = new ScriptedEngine(writing, { groupCommit: bounds(4, 10_000) });

@@ -50,6 +50,14 @@ describe('Sequences', () => {
     expect(offsets(sequences.take(10, 10))).toEqual([2, 3]);
   });
 
+  it('let go of those behind a record that leaves', () => {
+    const sequences = filled('partition', '---');
+    const taken = sequences.take(2, 2);
+    settle(sequences, taken, 0, 1);
+    expect(taken.map(({ next }) => next)).toEqual([undefined, undefined]);
+    expect(offsets(sequences.take(2, 2))).toEqual([2]);
+  });
+
   it('keep keys in order, and give out many keys before many records of one', () => {
     const sequences = filled('key', 'aaabbc');
     expect(offsets(sequences.take(5, 5))).toEqual([0, 3, 5, 1, 4]);

@@ -66,6 +66,7 @@ export function healthyRun(): Facts {
     topics,
     mode: 'transaction',
     ordering: 'partition',
+    parking: false,
     limits: { connections: 9, running: 2, memory: 100, transaction: 1_000 },
     lastWave: 1,
     records: [...events, doomed, request],

@@ -245,6 +245,29 @@ describe('What is no violation', () => {
     expect(still('I3', change(gone.map((each) => ({ ...each, recordKey: 'key-5' }))))).toHaveLength(1);
   });
 
+  it('a parked record whose key lets others pass, and the offset', () => {
+    const change: Plant = ({ effects, records, commits }) => {
+      const [sick, next] = [3, 4].map((offset) => {
+        const failure = offset === 3 ? ('sick' as const) : undefined;
+        return record(topics.events, 0, offset, `event-${offset}`, { key: `key-${offset}`, failure });
+      });
+      const late = effect(sick!, handlers.event, { committedAt: effects[0]!.committedAt + 5_000 });
+      const soon = [
+        effect(next!, handlers.event),
+        ...[sick!, next!].map((each) => effect(each, handlers.audit)),
+      ];
+      return {
+        parking: true,
+        records: [...records, sick!, next!],
+        effects: [...effects, ...soon, late],
+        commits: [...commits, { ...commits[1]!, offset: 5n }],
+      };
+    };
+    expect([...still('I3', change), ...still('I4', change)]).toEqual([]);
+    const unparked: Plant = (facts) => ({ ...change(facts), parking: false });
+    expect([still('I3', unparked).length, still('I4', unparked).length]).toEqual([1, 1]);
+  });
+
   it('an owner that is given its partition back', () => {
     const owned = (who: string) => new Map([[who, new Set(['events/0'])]]);
     const found = still('I6', ({ effects, generations: [first] }) => ({
