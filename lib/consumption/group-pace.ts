@@ -15,12 +15,10 @@ export interface GroupTimes {
   /** Handlers that ran, and how many of them one after the other. */
   readonly runs: number;
   readonly depth: number;
-  /** Until the first was done, until all were, and what the commit took. */
-  readonly first: number;
+  /** Until the first could run, until all were done, and what the commit took. */
+  readonly begin: number;
   readonly handlers: number;
   readonly commit: number;
-  /** More could have been in the group. */
-  readonly couldHoldMore: boolean;
 }
 
 /** How large the groups of a partition are and how long they take, going by those before. */
@@ -83,15 +81,12 @@ export class GroupPace {
     this.patienceMillis = Math.min(this.patienceMillis * 2, MOST_PATIENCE);
   }
 
-  note({ runs, depth, first, handlers, commit, couldHoldMore }: GroupTimes): void {
-    const alike = depth === runs;
-    // The first run holds the beginning of the transaction too: it says little where there are others.
-    const sample = alike && runs > 1 ? (handlers - first) / (runs - 1) : handlers / Math.max(depth, 1);
-    // A run by itself may be slow for that beginning; if it is faster than the others were, it was not the beginning.
-    const tells = couldHoldMore || sample < this.handlerMillis;
-    if (tells) this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
-    if (runs > 1) {
-      this.beginMillis += (Math.max(0, first - sample) - this.beginMillis) * WEIGHT;
+  /** Groups of one count too: where they did not, a busy server's first groups would have all later ones hold one. */
+  note({ runs, depth, begin, handlers, commit }: GroupTimes): void {
+    const sample = Math.max(0, handlers - begin) / Math.max(depth, 1);
+    this.handlerMillis += (sample - this.handlerMillis) * WEIGHT;
+    if (runs > 0) {
+      this.beginMillis += (begin - this.beginMillis) * WEIGHT;
       this.commitMillis += (commit - this.commitMillis) * WEIGHT;
     }
     const lasting = Math.max(LEAST_PATIENCE, handlers * 4);

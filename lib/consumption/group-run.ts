@@ -1,6 +1,7 @@
 import { HandlerTimeoutError, type StaleMemberError } from '../errors/errors.js';
 import type { EncodedReply } from '../messages/reply.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
+import { Few } from '../runtime/few.js';
 import { Attempt, succeeded, type AttemptResult, type Delivery } from './attempt.js';
 import { isNobodysFault } from './decision.js';
 import type { EngineContext } from './engine-context.js';
@@ -47,6 +48,7 @@ export interface GroupRunHost {
 }
 
 interface Running {
+  readonly attempt: Attempt;
   readonly result: Promise<AttemptResult>;
   readonly giveUp: (error: unknown) => void;
 }
@@ -57,7 +59,7 @@ interface Running {
  * those that run have ended.
  */
 export class GroupRun {
-  private readonly running = new Map<Attempt, Running>();
+  private readonly running = new Few<Running>();
   /** Of these, the ones that the group went on without. */
   private readonly left = new Set<Attempt>();
   private readonly failures: GroupFailure[] = [];
@@ -69,7 +71,6 @@ export class GroupRun {
   private runs = 0;
   /** Runs of the longest chain. */
   private depth = 0;
-  private first = 0;
 
   /** @param chains the group's deliveries. */
   constructor(
@@ -102,7 +103,7 @@ export class GroupRun {
   /** Aborts what runs; nothing is committed from now on. */
   stop(reason: StaleMemberError): void {
     this.stopping = reason;
-    for (const { giveUp } of [...this.running.values()]) giveUp(reason);
+    for (const { giveUp } of this.running) giveUp(reason);
   }
 
   private async runChain(chain: readonly Delivery[]): Promise<void> {
@@ -111,11 +112,11 @@ export class GroupRun {
       if (this.closed) return;
       const attempt = new Attempt(delivery, this.group, this.context.publish);
       const result = this.skip(attempt) ?? (await this.start(attempt));
-      this.running.delete(attempt);
+      this.running.delete((running) => running.attempt === attempt);
       attempt.ended();
       // Whoever waits for the straggler goes on from here.
       if (this.left.has(attempt)) return;
-      if (++this.runs === 1) this.first = this.elapsed();
+      this.runs++;
       this.depth = Math.max(this.depth, ++depth);
       if (!this.isDone(attempt, result)) return;
       if (this.elapsed() >= this.limit || !this.host.mayGoOn()) this.closed = true;
@@ -207,7 +208,7 @@ export class GroupRun {
    */
   private async leaveBehind(): Promise<GroupOutcome> {
     this.closed = true;
-    const stragglers = [...this.running].map(([attempt, { result }]): Straggler => {
+    const stragglers = [...this.running].map(({ attempt, result }): Straggler => {
       this.left.add(attempt);
       const { delivery } = attempt;
       if (!attempt.resource) return { delivery, ended: result.then((end) => this.ownEnd(attempt, end)) };
@@ -253,7 +254,7 @@ export class GroupRun {
       this.host.began(attempt.delivery);
       handler.run(attempt, finish);
     });
-    this.running.set(attempt, { result, giveUp });
+    this.running.add({ attempt, result, giveUp });
     return result;
   }
 
@@ -261,10 +262,9 @@ export class GroupRun {
     this.pace.note({
       runs: this.runs,
       depth: this.depth,
-      first: this.first,
+      begin: this.group.enlisted?.preparation ?? 0,
       handlers,
       commit: this.elapsed() - handlers,
-      couldHoldMore: this.group.deliveries.length > 1,
     });
   }
 

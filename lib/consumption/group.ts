@@ -12,6 +12,11 @@ export interface GroupResource {
   /** Attempts share nothing: those that succeeded are committed although another of their group failed. */
   readonly isolates: boolean;
   /**
+   * Milliseconds that the group waited for the resource before its first handler could run; 0 before that. A part of what
+   * the group costs whatever its size is.
+   */
+  readonly preparation: number;
+  /**
    * Asked before each run once the resource is enlisted: the record was handled before, and nobody waits for an answer.
    * It counts as done without its handler being called.
    */

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { AssignedPartition } from '../driver/driver.js';
 import { StaleMemberError } from '../errors/errors.js';
 import { partitionName, type KafkaRecord } from '../messages/record.js';
+import { Few } from '../runtime/few.js';
 import { isPromise } from '../runtime/is-promise.js';
 import { unlessAborted } from '../runtime/unless-aborted.js';
 import { newDelivery, type Attempt, type Delivery, type Route } from './attempt.js';
@@ -46,7 +47,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
   private readonly ending = new AbortController();
   /** Groups under way, and the waits behind them. */
   private readonly working = new Set<Promise<void>>();
-  private readonly runs = new Set<GroupRun>();
+  private readonly runs = new Few<GroupRun>();
   private gathering = false;
   /** Above every record that a handler was called for. */
   private reached = 0n;
@@ -236,7 +237,9 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     this.runs.add(run);
     const outcome = await run.run(mayLeave);
     if (!group.deliveries[0]?.letter) this.resource ??= group.enlisted;
-    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() => this.runs.delete(run));
+    void Promise.all(outcome.stragglers.map(({ ended }) => ended)).then(() =>
+      this.runs.delete((other) => other === run),
+    );
     const [{ sequence }] = entries as [Entry];
     if (sequence.slow) sequence.slow = clock.monotonic() - began > this.pace.limitMillis;
     return outcome;

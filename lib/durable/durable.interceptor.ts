@@ -6,7 +6,7 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { KafkaContext, RpcException } from '@nestjs/microservices';
-import { Observable, of } from 'rxjs';
+import { Observable, of, type Observer, type Subscriber } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { NotDurableError } from '../errors/errors.js';
 import { isAfterFailure } from '../errors/infrastructure.js';
@@ -72,19 +72,20 @@ export class DurableInterceptor implements NestInterceptor {
   ): Observable<unknown> | Promise<Observable<unknown>> {
     attempt.delivery.handler.name = handler.id;
     const enlistment = attempt.group.enlist(attempt, (group) => new GroupEnlistment(group, this.core, mode));
-    const enter = (run: Admitted) => (run ? handlerRun(attempt, enlistment, run, next) : of(undefined));
-    const refuse = (error: unknown): never => {
-      throw failure(attempt, enlistment, error);
-    };
     try {
       if (attempt.delivery.letter?.order) {
         enlistment.workOf(attempt.delivery, handler);
         throw new RpcException('An operator ends this parked record');
       }
       const admitted = enlistment.admit(attempt, handler);
-      return isPromise(admitted) ? admitted.then(enter).catch(refuse) : enter(admitted);
+      if (!isPromise(admitted)) return entered(attempt, enlistment, admitted, next);
+      return admitted
+        .then((run) => entered(attempt, enlistment, run, next))
+        .catch((error: unknown) => {
+          throw failure(attempt, enlistment, error);
+        });
     } catch (error) {
-      return refuse(error);
+      throw failure(attempt, enlistment, error);
     }
   }
 }
@@ -94,47 +95,64 @@ function isForAnother({ delivery: { letter } }: Attempt, { id }: DurableHandler)
   return letter !== undefined && letter.handler !== id;
 }
 
-/**
- * The handler's values, at its end: what a stream still had to write would miss the commit. They go on outside of the run,
- * where `DurablePool` is an ordinary pool to the interceptors and filters around.
- */
-function handlerRun(
+function entered(
   attempt: Attempt,
   enlistment: GroupEnlistment,
-  run: HandlerRun,
+  run: Admitted,
   next: CallHandler,
 ): Observable<unknown> {
+  if (!run) return of(undefined);
   return new Observable((subscriber) => {
-    const values: unknown[] = [];
-    const end = () => {
-      run.open = false;
-      enlistment.returned(attempt);
-    };
-    const fail = (error: unknown) => {
-      const thrown = failure(attempt, enlistment, error);
-      end();
-      outsideRuns(() => subscriber.error(thrown));
-    };
-    const complete = () => {
-      try {
-        expectNothingNested(run);
-        run.steps.expectEnded();
-        const lost = enlistment.explain(attempt, undefined);
-        if (lost) throw lost;
-      } catch (error) {
-        return fail(error);
-      }
-      end();
-      outsideRuns(() => {
-        for (const value of values) subscriber.next(value);
-        subscriber.complete();
-      });
-    };
-    durableRuns.run(run, () => {
-      // Not ended with the subscriber: a handler that was given up goes on until its end.
-      next.handle().subscribe({ next: (value) => values.push(value), error: fail, complete });
-    });
+    const results = new RunResults(attempt, enlistment, run, subscriber);
+    // Not ended with the subscriber: a handler that was given up goes on until its end.
+    durableRuns.run(run, () => void next.handle().subscribe(results));
   });
+}
+
+/**
+ * Hands a handler's values on at its end: what a stream still had to write would miss the commit. They go on outside of the
+ * run, where `DurablePool` is an ordinary pool to the interceptors and filters around.
+ */
+class RunResults implements Observer<unknown> {
+  private readonly values: unknown[] = [];
+
+  constructor(
+    private readonly attempt: Attempt,
+    private readonly enlistment: GroupEnlistment,
+    private readonly run: HandlerRun,
+    private readonly subscriber: Subscriber<unknown>,
+  ) {}
+
+  next(value: unknown): void {
+    this.values.push(value);
+  }
+
+  error(error: unknown): void {
+    const thrown = failure(this.attempt, this.enlistment, error);
+    this.end();
+    outsideRuns(() => this.subscriber.error(thrown));
+  }
+
+  complete(): void {
+    try {
+      expectNothingNested(this.run);
+      this.run.steps.expectEnded();
+      const lost = this.enlistment.explain(this.attempt, undefined);
+      if (lost) throw lost;
+    } catch (error) {
+      return this.error(error);
+    }
+    this.end();
+    outsideRuns(() => {
+      for (const value of this.values) this.subscriber.next(value);
+      this.subscriber.complete();
+    });
+  }
+
+  private end(): void {
+    this.run.open = false;
+    this.enlistment.returned(this.attempt);
+  }
 }
 
 /** What exception filters get. They come next and make something else of it; the engine decides by what was thrown. */

@@ -20,7 +20,6 @@ import {
   type IdempotencyKey,
 } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
-import type { KafkaRecord } from '../messages/record.js';
 import { isFor, redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
@@ -51,10 +50,9 @@ export interface DurableCore {
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
 export class GroupEnlistment implements GroupResource {
   readonly isolates: boolean;
+  preparation = 0;
   private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
-  /** Per handler: the same record may have an attempt of each. */
-  private readonly attempts = new Map<LaneWork, Map<KafkaRecord, Attempt>>();
   private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
   private readonly runs = new Map<Attempt, { readonly opened: OpenedRun; readonly execution: Execution }>();
 
@@ -78,9 +76,13 @@ export class GroupEnlistment implements GroupResource {
   admit(attempt: Attempt, handler: DurableHandler): Admitted | Promise<Admitted> {
     const work = this.workOf(attempt.delivery, handler);
     const admission = this.executions.admit(work, attempt.delivery.record);
-    return isPromise(admission)
-      ? admission.then((found) => this.admitted(work, attempt, found), this.countFenced)
-      : this.admitted(work, attempt, admission);
+    if (!isPromise(admission)) return this.admitted(work, attempt, admission);
+    const { clock } = this.core;
+    const asked = clock.monotonic();
+    return admission.then((found) => {
+      this.preparation ||= clock.monotonic() - asked;
+      return this.admitted(work, attempt, found);
+    }, this.countFenced);
   }
 
   private admitted(work: LaneWork, attempt: Attempt, admission: Admission): Admitted | Promise<Admitted> {
@@ -93,9 +95,11 @@ export class GroupEnlistment implements GroupResource {
     if (admission.kind === 'run') return this.start(attempt, work, admission.execution);
     let replies: readonly EncodedReply[] | undefined;
     if (admission.kind === 'repeated') {
-      const first = this.attemptsOf(work).get(admission.of);
+      const first = this.group.done.find(
+        (done) => done.delivery.record === admission.of && this.isOf(work, done),
+      );
       // Where handlers run at once, it may not have begun, and may never.
-      if (!first || !this.group.done.includes(first)) {
+      if (!first) {
         attempt.postpone();
         return undefined;
       }
@@ -104,7 +108,6 @@ export class GroupEnlistment implements GroupResource {
       replies = admission.reply && unpackReplies(admission.reply);
     }
     attempt.isDuplicate = true;
-    this.note(work, attempt);
     if (replies?.length || attempt.delivery.kind === 'event') {
       attempt.replayed = replies ?? [];
       return undefined;
@@ -283,11 +286,10 @@ export class GroupEnlistment implements GroupResource {
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
     const key = describeKey(execution.claim.key);
     attempt.key = key;
-    this.note(work, attempt);
     const opened = this.executions.open(execution, (error) => attempt.cancel(error));
     this.runs.set(attempt, { opened, execution });
-    const { client, outbox, journal } = opened;
-    const steps = new StepRunner(journal, this.core.clock, () => attempt.signal);
+    const { client, outbox } = opened;
+    const steps = new StepRunner(opened, this.core.clock, attempt);
     const { handler } = work.lane.scope;
     return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
   }
@@ -303,16 +305,9 @@ export class GroupEnlistment implements GroupResource {
     return keyless ? byPosition : { ...byPosition, key: keyOr(byPosition.key, () => work.keyOf(record)) };
   }
 
-  /** The first attempt at a record is the one that its repetitions follow. */
-  private note(work: LaneWork, attempt: Attempt): void {
-    const attempts = this.attemptsOf(work);
-    if (!attempts.has(attempt.delivery.record)) attempts.set(attempt.delivery.record, attempt);
-  }
-
-  private attemptsOf(work: LaneWork): Map<KafkaRecord, Attempt> {
-    let attempts = this.attempts.get(work);
-    if (!attempts) this.attempts.set(work, (attempts = new Map()));
-    return attempts;
+  /** Per handler: the same record may have an attempt of each. */
+  private isOf(work: LaneWork, { delivery }: Attempt): boolean {
+    return this.works.get(delivery.handler.name) === work;
   }
 
   /** Also for an attempt that failed before it was admitted, so that it can be concluded. */

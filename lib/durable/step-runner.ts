@@ -1,5 +1,7 @@
+import type { Attempt } from '../consumption/attempt.js';
 import { retryDelay } from '../consumption/retry-policy.js';
 import { StepTimeoutError, WrongCallOrderError } from '../errors/errors.js';
+import type { OpenedRun } from '../execution/group-executions.js';
 import type { RunJournal, StepOutcome } from '../execution/run-journal.js';
 import { decodeStepResult, encodeStepResult } from '../execution/step-result.js';
 import { StepSequence } from '../execution/step-sequence.js';
@@ -16,32 +18,34 @@ import { resolveStepOptions, type ResolvedStepOptions } from './step.options.js'
 
 /** Runs the steps of one run of a handler. */
 export class StepRunner implements RunSteps {
-  private readonly sequence: StepSequence;
+  /** Made with the first step: most handlers have none. */
+  private begun: { readonly journal: RunJournal; readonly sequence: StepSequence } | undefined;
 
-  /** @param signal of the attempt; asked for when it is needed. */
+  /** @param attempt whose signal is asked for when it is needed. */
   constructor(
-    private readonly journal: RunJournal,
+    private readonly opened: Pick<OpenedRun, 'journal'>,
     private readonly clock: Clock,
-    private readonly signal: () => AbortSignal,
-  ) {
-    this.sequence = new StepSequence(journal);
-  }
+    private readonly attempt: Pick<Attempt, 'signal'>,
+  ) {}
 
   async run(run: HandlerRun, call: StepCall): Promise<unknown> {
     const options = resolveStepOptions(call.options);
     expectPlace(run, call.name);
-    return this.sequence.run(call.name, (position) => this.perform({ ...call, ...options, run, position }));
+    const { journal, sequence } = (this.begun ??= begin(this.opened.journal()));
+    return sequence.run(call.name, (position) =>
+      this.perform(journal, { ...call, ...options, run, position }),
+    );
   }
 
   /** @throws WrongCallOrderError, NonDeterministicStepError */
   expectEnded(): void {
-    this.sequence.expectEnded();
+    this.begun?.sequence.expectEnded();
   }
 
-  private async perform(step: Step): Promise<unknown> {
+  private async perform(journal: RunJournal, step: Step): Promise<unknown> {
     const { kind, name, retry, timeout } = step;
     const undoable = retry.attempts > 1 || timeout !== undefined;
-    const signal = this.signal();
+    const { signal } = this.attempt;
     for (let failures = 0; ;) {
       signal.throwIfAborted();
       let failed = false;
@@ -57,7 +61,7 @@ export class StepRunner implements RunSteps {
         return { step: { position: step.position, name, result: encoded }, outbox };
       };
       try {
-        await (kind === 'step' ? this.journal.step(undoable, work) : this.journal.transact(work));
+        await (kind === 'step' ? journal.step(undoable, work) : journal.transact(work));
         return value;
       } catch (error) {
         // A step that has run and could not be recorded must not run again here.
@@ -104,6 +108,10 @@ export class StepRunner implements RunSteps {
       this.clock.clearTimeout(timer);
     }
   }
+}
+
+function begin(journal: RunJournal) {
+  return { journal, sequence: new StepSequence(journal) };
 }
 
 interface Step extends StepCall, ResolvedStepOptions {

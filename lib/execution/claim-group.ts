@@ -60,7 +60,7 @@ export class ClaimGroup implements GroupExecutions {
     const lease = this.leaseOf(execution);
     lease.watch(execution.claim.key, onLost);
     this.running.add(execution);
-    const journal = new ClaimJournal(this.ledger, execution, lease, this.keeper.clock, this.dispatch);
+    const journal = () => new ClaimJournal(this.ledger, execution, lease, this.keeper.clock, this.dispatch);
     return { client: undefined, outbox: [], journal };
   }
 

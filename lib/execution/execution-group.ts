@@ -16,6 +16,7 @@ import { TransactionJournal } from './transaction-journal.js';
 export class ExecutionGroup implements GroupExecutions {
   readonly transaction: LedgerTransaction;
   private readonly admissions: Admissions;
+  /** Of runs that have steps. */
   private readonly journals = new Map<Execution, TransactionJournal>();
 
   constructor(
@@ -44,13 +45,21 @@ export class ExecutionGroup implements GroupExecutions {
   }
 
   open(execution: Execution): OpenedRun {
-    const { fence, claim, resumed } = execution;
     const outbox: OutboxRecord[] = [];
+    return {
+      client: this.transaction.client,
+      outbox,
+      journal: () => this.newJournal(execution, outbox),
+    };
+  }
+
+  private newJournal(execution: Execution, outbox: OutboxRecord[]): TransactionJournal {
+    const { fence, claim, resumed } = execution;
     const journal = new TransactionJournal(this.transaction, outbox, async () =>
       resumed ? this.ledger.steps.find(fence.lane.scope, claim.key) : [],
     );
     this.journals.set(execution, journal);
-    return { client: this.transaction.client, outbox, journal };
+    return journal;
   }
 
   /** Everything ends with the transaction. */
@@ -81,11 +90,11 @@ export class ExecutionGroup implements GroupExecutions {
               keys: undone.filter((execution) => hasRow(work, execution)).map(({ claim }) => claim.key),
             })),
           replies: finished.flatMap(({ record, lane, reply }) => {
-            const key = this.executionOf(lane, record)?.claim.key;
-            return reply && key ? [{ scope: lane.scope, key, body: reply }] : [];
+            const key = reply && this.executionOf(lane, record)?.claim.key;
+            return key ? [{ scope: lane.scope, key, body: reply }] : [];
           }),
           outbox: finished.flatMap(({ lane, outbox }) => outbox.map((record) => ({ lane, record }))),
-          steps: finished.flatMap((execution) => this.stepsOf(execution)),
+          steps: this.journals.size > 0 ? finished.flatMap((execution) => this.stepsOf(execution)) : [],
           parking: moved.flatMap(({ parking }) => parking ?? []),
         });
       } catch (error) {

@@ -10,7 +10,8 @@ export interface OpenedRun {
   readonly client: unknown;
   /** Filled by the run, and committed with it. */
   readonly outbox: OutboxRecord[];
-  readonly journal: RunJournal;
+  /** Of the run's steps; called once, at the first of them. */
+  readonly journal: () => RunJournal;
 }
 
 /** What a delivery leaves behind when its group commits. */

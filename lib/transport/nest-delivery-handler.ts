@@ -52,14 +52,16 @@ export class NestDeliveryHandler implements DeliveryHandler {
 
   run(attempt: Attempt, end: End): void {
     let call: HandlerCall | Promise<HandlerCall>;
-    const refuse = (cause: unknown) => this.fail(attempt, undecodable(cause), end);
     try {
       call = this.ports.open(attempt);
     } catch (cause) {
-      return refuse(cause);
+      return this.fail(attempt, undecodable(cause), end);
     }
-    if (isPromise(call)) call.then((opened) => this.callHooked(attempt, opened, end), refuse);
-    else this.callHooked(attempt, call, end);
+    if (!isPromise(call)) return this.callHooked(attempt, call, end);
+    call.then(
+      (opened) => this.callHooked(attempt, opened, end),
+      (cause: unknown) => this.fail(attempt, undecodable(cause), end),
+    );
   }
 
   private callHooked(attempt: Attempt, call: HandlerCall, end: End): void {
@@ -72,16 +74,15 @@ export class NestDeliveryHandler implements DeliveryHandler {
     const fail = (error: unknown) => this.fail(attempt, error, end);
     try {
       const result: unknown = this.callback(data, context);
-      if (isPromise(result)) result.then((value) => this.follow(attempt, value, end), fail);
-      else this.follow(attempt, result, end);
+      if (isPromise(result)) result.then((value) => this.follow(attempt, value, end, fail), fail);
+      else this.follow(attempt, result, end, fail);
     } catch (error) {
       fail(error);
     }
   }
 
   /** What the handler returned is done when it ends. One that is given up is unsubscribed from. */
-  private follow(attempt: Attempt, result: unknown, end: End): void {
-    const fail = (error: unknown) => this.fail(attempt, error, end);
+  private follow(attempt: Attempt, result: unknown, end: End, fail: (error: unknown) => void): void {
     try {
       if (attempt.delivery.kind === 'request') {
         this.answer(attempt, result).then(end, fail);

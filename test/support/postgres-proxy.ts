@@ -7,6 +7,8 @@ export class PostgresProxy {
   roundTrips = 0;
   /** Cut the connection at the client's next COMMIT: before Postgres gets it, or before its answer comes back. */
   cutAtCommit: 'before' | 'after' | undefined;
+  /** Milliseconds by which answers are late, in their order. */
+  delay = 0;
   private readonly sockets = new Set<Socket>();
 
   private constructor(
@@ -67,6 +69,7 @@ export class PostgresProxy {
       if (sending) this.roundTrips++;
       sending = false;
       if (silenced) client.destroy();
+      else if (this.delay > 0) setTimeout(() => client.write(chunk), this.delay);
       else client.write(chunk);
     });
   }

@@ -12,7 +12,7 @@ import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { FetchSize } from './fetch-size.js';
 import { ProtocolError } from './protocol-error.js';
-import { FetchedBatches } from './record-batch.js';
+import { FetchedBatches, NO_ROOM } from './record-batch.js';
 import { nearestOffset } from './start-offsets.js';
 import type { Topology } from './topology.js';
 
@@ -64,6 +64,8 @@ interface Feed {
   readonly size: FetchSize;
   /** Fetched, and not handed over because it was paused. */
   rest: FetchedBatches | undefined;
+  /** Where the next such one may lie: a buffer for each would be garbage that only a collection of the old generation ends. */
+  room: Buffer;
 }
 
 type Lane = 'fetch' | 'fetch-aside';
@@ -77,7 +79,6 @@ const LONGEST_BACKOFF = 2_000;
 /** Decoding gives other work a turn after so many milliseconds. */
 const LONGEST_TURN = 20;
 
-const NO_BYTES = Buffer.alloc(0);
 const OFFSET_OUT_OF_RANGE = 1;
 
 export class Fetcher {
@@ -112,6 +113,7 @@ export class Fetcher {
         problem: undefined,
         size: new FetchSize(this.options.maxBytesPerPartition, this.clock),
         rest: undefined,
+        room: NO_ROOM,
       });
     }
   }
@@ -149,6 +151,7 @@ export class Fetcher {
       feed.fetching = false;
       feed.notBefore = 0;
       feed.rest = undefined;
+      feed.room = NO_ROOM; // somebody may be in the midst of decoding what lies there
     }
     this.wake();
   }
@@ -296,7 +299,7 @@ export class Fetcher {
     }
     const { partition, position, size } = feed;
     const aborted = this.options.readCommitted ? answer.aborted : null;
-    const rest = new FetchedBatches(answer.records ?? NO_BYTES, partition, position, aborted);
+    const rest = new FetchedBatches(answer.records ?? NO_ROOM, partition, position, aborted);
     if (answer.highWatermark > position) size.fetched(rest.ended ? 0 : answer.records!.length);
     if (rest.ended) return 0;
     feed.rest = rest;
@@ -328,8 +331,9 @@ export class Fetcher {
       }
       if (rest.ended) {
         feed.rest = undefined;
+        feed.room = rest.room;
         feed.size.handedOver();
-      } else rest.detach();
+      } else rest.detach(feed.room);
     } catch (error) {
       if (isValid(feed)) {
         feed.rest = undefined;

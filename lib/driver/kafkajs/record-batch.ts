@@ -21,7 +21,10 @@ const LOG_APPEND_TIME = 0x08;
 const TRANSACTIONAL = 0x10;
 const CONTROL = 0x20;
 const ABORT_MARKER = 0;
-const NOTHING = new RecordCursor(Buffer.alloc(0), 0, 0);
+export const NO_ROOM = Buffer.alloc(0);
+/** More often the size of what is left, a room is a waste. */
+const LARGEST_ROOM = 4;
+const NOTHING = new RecordCursor(NO_ROOM, 0, 0);
 
 /**
  * What a fetch brought for one partition, decoded a part at a time: as objects, thousands of records that wait cost much
@@ -31,7 +34,8 @@ export class FetchedBatches {
   /** Behind all that was decoded. May move without a record: batches may be compacted, aborted or control. */
   nextOffset: bigint;
   private at = 0;
-  private isOwn = false;
+  /** Where what is left lies since `detach`, empty before: may be given to the next answer when this one has ended. */
+  room: Buffer = NO_ROOM;
   /** Decoded in part; `at` is behind it. */
   private open: OpenBatch | undefined;
   private nextAborted = 0;
@@ -55,15 +59,20 @@ export class FetchedBatches {
     return !this.open && (this.at + RECORDS_AT > this.bytes.length || this.batchEnd > this.bytes.length);
   }
 
-  /** Lets go of the whole answer, for which more than this partition may have been fetched, and of what is decoded. */
-  detach(): void {
+  /**
+   * Lets go of the whole answer, for which more than this partition may have been fetched: copies what is left of it, into
+   * `room` if that fits.
+   */
+  detach(room: Buffer): void {
+    if (this.room.length > 0) return;
     const start = this.open?.uncompressedAt ?? this.at;
-    // Copied again only when half of it is decoded: however often it is called, no byte is copied more than twice or so.
-    if (this.isOwn && start * 2 < this.bytes.length) return;
-    this.bytes = Buffer.from(this.bytes.subarray(start));
+    const left = this.bytes.length - start;
+    const fits = left <= room.length && room.length <= left * LARGEST_ROOM;
+    this.room = fits ? room : Buffer.allocUnsafeSlow(left);
+    this.bytes.copy(this.room, 0, start);
+    this.bytes = this.room.subarray(0, left);
     this.open?.move(this.bytes, start);
     this.at -= start;
-    this.isOwn = true;
   }
 
   /**

@@ -1,9 +1,10 @@
 import pg from 'pg';
+import type { Lane } from '../../../lib/execution/ledger.js';
 import type { PostgresLedger } from '../../../lib/postgres/postgres-ledger.js';
 import type { TransactionClient } from '../../../lib/postgres/transaction-client.js';
 import { settlesWithin, systemClock } from '../../../lib/runtime/clock.js';
 import { eventually } from '../../support/eventually.js';
-import { always, claimOf, newLane } from '../../support/ledger-lane.js';
+import { always, claimOf, newLane, nothing } from '../../support/ledger-lane.js';
 import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
 import { TcpProxy, type Verdict } from '../../support/tcp-proxy.js';
 
@@ -45,8 +46,20 @@ describe('a connection that is cut', () => {
     await proxy.close();
   });
 
+  let scopes = 0;
+
+  /** A lane in a scope of its own, in which somebody else had one of the keys: its claim fails, and begins anew. */
+  async function laneWithKnownKey(other: PostgresLedger): Promise<Lane> {
+    const scope = { group: 'billing', handler: `handler-${String(scopes++).padStart(4, '0')}` };
+    const { fence } = await other.takeFence(newLane({ scope }), always);
+    const transaction = other.transaction();
+    await transaction.claim({ fence, advanceTo: 1n, executions: [claimOf('b')] });
+    await transaction.commit(nothing);
+    return newLane({ scope });
+  }
+
   /** What a group does, and what may come beside it. Resolves with the names of what did not settle. */
-  async function work(ledger: PostgresLedger): Promise<string[]> {
+  async function work(ledger: PostgresLedger, lane: Lane): Promise<string[]> {
     const hanging: string[] = [];
     const step = async <T>(name: string, run: () => Promise<T>): Promise<T | undefined> => {
       const running = run().catch(() => undefined);
@@ -54,7 +67,7 @@ describe('a connection that is cut', () => {
       hanging.push(name);
       return undefined;
     };
-    const taken = await step('takeFence', () => ledger.takeFence(newLane(), always));
+    const taken = await step('takeFence', () => ledger.takeFence(lane, always));
     if (!taken) return hanging;
     const { fence } = taken;
     const transaction = ledger.transaction();
@@ -107,15 +120,17 @@ describe('a connection that is cut', () => {
         pipeline,
       } as pg.PoolConfig);
       const ledger = await schema.open({ connection: pool });
-      await work(ledger);
+      const other = await schema.open();
+      await work(ledger, await laneWithKnownKey(other));
       const run = async (at: number) => {
+        const lane = await laneWithKnownKey(other);
         if (fresh) {
           proxy.cut();
           await eventually(() => pool.totalCount === 0);
         }
         passed = { fromClient: 0, fromServer: 0 };
         passes = { fromClient: Infinity, fromServer: Infinity, [direction]: at };
-        return { at, hanging: await work(ledger) };
+        return { at, hanging: await work(ledger, lane) };
       };
       await run(Infinity);
       const all = passed[direction];

@@ -4,13 +4,16 @@ describe('GroupPace', () => {
   const bounds = { maxRecords: 64, maxMillis: 10, stretchedMillis: 250, concurrent: false };
 
   /** After many groups alike: `begin`, then `runs` handlers of `each`, then `commit`; milliseconds. */
-  function paced(times: { begin: number; each: number; commit: number }, own: Partial<typeof bounds> = {}) {
+  function paced(
+    times: { begin: number; each: number; commit: number },
+    own: Partial<typeof bounds> = {},
+    available = Infinity,
+  ) {
     const pace = new GroupPace({ ...bounds, ...own });
     const { begin, each, commit } = times;
     for (let group = 0; group < 60; group++) {
-      const runs = Math.max(2, pace.next().records);
-      const handlers = begin + runs * each;
-      pace.note({ runs, depth: runs, first: begin + each, handlers, commit, couldHoldMore: true });
+      const runs = Math.min(available, pace.next().records);
+      pace.note({ runs, depth: runs, begin, handlers: begin + runs * each, commit });
     }
     return pace;
   }
@@ -27,12 +30,11 @@ describe('GroupPace', () => {
 
   it('recovers from a beginning that had to wait', () => {
     const pace = paced({ begin: 0.4, each: 0.5, commit: 0.4 });
-    pace.note({ runs: 2, depth: 2, first: 9_000.5, handlers: 9_001, commit: 1, couldHoldMore: true });
+    pace.note({ runs: 1, depth: 1, begin: 9_000, handlers: 9_000.5, commit: 1 });
     for (let group = 0; group < 60; group++) {
       const runs = pace.next().records;
       expect(runs).toBeGreaterThan(1);
-      const handlers = 0.4 + runs * 0.5;
-      pace.note({ runs, depth: runs, first: 0.9, handlers, commit: 0.4, couldHoldMore: true });
+      pace.note({ runs, depth: runs, begin: 0.4, handlers: 0.4 + runs * 0.5, commit: 0.4 });
     }
     expect(pace.next().records).toBe(19);
   });
@@ -42,6 +44,17 @@ describe('GroupPace', () => {
     expect(pace.limitMillis).toBeCloseTo(80, 1);
     expect(pace.next().records).toBe(64);
     expect(paced({ begin: 3, each: 2, commit: 5 }).next().records).toBe(38);
+  });
+
+  it('learns of groups of one, on a busy server too, what a large one would cost', () => {
+    const pace = paced({ begin: 9, each: 8, commit: 9 }, {}, 1);
+    expect(pace.limitMillis).toBeCloseTo(180, 1);
+    expect(pace.next().records).toBe(21);
+  });
+
+  it('takes few of slow handlers', () => {
+    expect(paced({ begin: 1, each: 40, commit: 1 }).next().records).toBe(1);
+    expect(paced({ begin: 1, each: 4, commit: 1 }).next().records).toBe(4);
   });
 
   it('bounds by time what each sequence adds, and not what all do, where they run at once', () => {

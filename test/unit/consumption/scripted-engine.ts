@@ -109,6 +109,7 @@ export class ScriptedConsumer implements DriverConsumer {
 /** A transaction of plain values: what is written shows up in `store` when the group commits. */
 export class ScriptedResource implements GroupResource {
   readonly isolates = false;
+  readonly preparation = 0;
   private readonly writes = new Map<Delivery, string[]>();
   rolledBack = false;
 

@@ -1,6 +1,10 @@
 import { InvalidRecordError } from '../../../../lib/errors/errors.js';
 import { crc32c } from '../../../../lib/driver/kafkajs/crc32c.js';
-import { type AbortedTransaction, FetchedBatches } from '../../../../lib/driver/kafkajs/record-batch.js';
+import {
+  type AbortedTransaction,
+  FetchedBatches,
+  NO_ROOM,
+} from '../../../../lib/driver/kafkajs/record-batch.js';
 import { encodeBatch, NO_PRODUCER } from '../../../../lib/driver/kafkajs/record-batch-encoder.js';
 import type { OutgoingRecord } from '../../../../lib/messages/record.js';
 
@@ -118,15 +122,36 @@ describe('record batches', () => {
         return { offsets, nextOffset: batches.nextOffset, ended: batches.ended };
       };
       expect(await next(2)).toEqual({ offsets: [0n, 1n], nextOffset: 2n, ended: false });
-      batches.detach();
+      batches.detach(NO_ROOM);
       answer.fill(0);
       expect(await next(2)).toEqual({ offsets: [2n, 3n], nextOffset: 4n, ended: false });
-      batches.detach();
+      batches.detach(NO_ROOM);
       expect(await next(1)).toEqual({ offsets: [4n], nextOffset: 5n, ended: false });
-      batches.detach();
+      batches.detach(NO_ROOM);
       expect(await next(2)).toEqual({ offsets: [9n], nextOffset: 10n, ended: true });
     },
   );
+
+  it('wait in the room of those before them, if it is neither too small nor much too large', async () => {
+    const answer = await stored([outgoing(), outgoing(), outgoing()]);
+    const wait = async (room: Buffer) => {
+      const batches = new FetchedBatches(answer, of, 0n, null);
+      await batches.next(1);
+      batches.detach(room);
+      const before = batches.room;
+      const offsets = (await batches.next(2)).map(({ offset }) => offset);
+      expect({ offsets, ended: batches.ended }).toEqual({ offsets: [1n, 2n], ended: true });
+      expect(batches.room).toBe(before);
+      return before;
+    };
+    const room = await wait(NO_ROOM);
+    expect(room.length).toBeLessThan(answer.length);
+    expect(await wait(room)).toBe(room);
+    expect(await wait(room.subarray(1))).toHaveLength(room.length);
+    const large = Buffer.alloc(room.length * 4);
+    expect(await wait(large)).toBe(large);
+    expect(await wait(Buffer.alloc(room.length * 4 + 1))).toHaveLength(room.length);
+  });
 
   it('are passed to their end where the last records of one were compacted away', async () => {
     const batch = await stored([outgoing(), outgoing(), outgoing()]);
@@ -157,7 +182,7 @@ describe('record batches', () => {
     );
     const offsets = async () => {
       const records = await batches.next(1);
-      batches.detach();
+      batches.detach(NO_ROOM);
       return records.map(({ offset }) => offset);
     };
     expect(await offsets()).toEqual([1n]);
