@@ -28,8 +28,8 @@ interface Held {
 /** The fences that this process holds: taken once per lane and assignment, known from then on without asking. */
 export class FenceRegistry {
   private readonly held = new Map<string, Held>();
-  /** Lanes whose fence somebody else took, by the assignment in which that was. */
-  private readonly superseded = new Map<string, number>();
+  /** Lanes whose fence somebody else took, or may have taken, by the assignment in which that was. */
+  private readonly doubtful = new Map<string, number>();
 
   /** Of the records of these lanes. */
   readonly failures: FailureRegistry;
@@ -46,8 +46,8 @@ export class FenceRegistry {
   /**
    * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
    * What an earlier owner had committed and not produced is produced first.
-   * @throws FencedError if it was lost to somebody else in this assignment, and the holder is not a confirmed member: it
-   * would fence its successor.
+   * @throws FencedError if it was, or may have been, lost to somebody else in this assignment, and the holder is not a
+   * confirmed member: it would fence its successor.
    */
   async take(lane: Lane, holder: FenceHolder): Promise<Fence> {
     const name = laneName(lane);
@@ -104,22 +104,25 @@ export class FenceRegistry {
     );
   }
 
-  /** What is known of the fence may be wrong (`why`: fenced, or a commit with unknown end): the next use takes it anew. */
+  /**
+   * What is known of the fence may be wrong: the next use takes it anew. `why`: we were fenced, or a commit failed, which
+   * may come to the same. A successor that waits for an owner who stands still ends his connection.
+   */
   forget(fence: Fence, why: unknown): void {
     const held = this.heldUnder(fence);
     if (!held) return;
     const name = laneName(fence.lane);
     this.held.delete(name);
-    if (why instanceof FencedError) this.superseded.set(name, held.rebalanceId);
+    if (why !== undefined) this.doubtful.set(name, held.rebalanceId);
   }
 
   private async takeNow(lane: Lane, holder: FenceHolder): Promise<Fence> {
-    const wasFenced = this.superseded.get(laneName(lane)) === holder.rebalanceId;
-    if (wasFenced && !(await isConfirmed(holder))) {
+    const isDoubtful = this.doubtful.get(laneName(lane)) === holder.rebalanceId;
+    if (isDoubtful && !(await isConfirmed(holder))) {
       const { topic, partition, scope } = lane;
       throw new FencedError(
-        `${topic}[${partition}] was taken from ${scope.handler} by another process, and this one is not known to be a ` +
-          'member of its group any more',
+        `${topic}[${partition}] may have been taken from ${scope.handler} by another process, and this one is not known to ` +
+          'be a member of its group any more',
       );
     }
     const { fence, undispatched, parked } = await this.ledger.takeFence(lane, () => holder.confirm());

@@ -1,4 +1,4 @@
-import { FencedError } from '../../../lib/errors/errors.js';
+import { FencedError, LedgerUnreachableError } from '../../../lib/errors/errors.js';
 import { FenceRegistry } from '../../../lib/execution/fence-registry.js';
 import { systemClock } from '../../../lib/runtime/clock.js';
 import { outboxOf } from '../../../lib/testing/contract/ledger-contract-world.js';
@@ -62,6 +62,20 @@ describe('FenceRegistry', () => {
     // A new assignment says that it is a member.
     world.fences.forget(await world.fences.take(lane, holder), new FencedError('superseded'));
     await world.fences.take(lane, world.newHolder(2));
+    await successor.ledger.close();
+  });
+
+  it('takes what a commit failed with as a confirmed member only: its successor may have ended the connection', async () => {
+    const answers = [false, true];
+    const holder = { ...world.holder, confirm: () => Promise.resolve(answers.shift()!) };
+    const first = await world.fences.take(lane, holder);
+    const successor = await new ExecutionWorld(world.ledger.store).open();
+    const theirs = await successor.fences.take(lane, successor.holder);
+    world.fences.forget(first, new LedgerUnreachableError('the connection was lost'));
+
+    await expect(world.fences.take(lane, holder)).rejects.toThrow(FencedError);
+    expect(world.ledger.store.fences.values().next().value?.epoch).toBe(theirs.epoch);
+    expect((await world.fences.take(lane, holder)).epoch).toBeGreaterThan(theirs.epoch);
     await successor.ledger.close();
   });
 
