@@ -81,7 +81,7 @@ export async function claimLane(
   };
 }
 
-/** The first try, as one statement that fails if a key is known; then, or if it would, as one that says which. */
+/** The first try, as one statement that claims nothing if a key is known; then, or if it would, as one that says which. */
 async function claimAtOnce(
   session: Session,
   statements: Statements,
@@ -136,5 +136,5 @@ function claimCall(
 }
 
 function keysOf(row: Row): string[] {
-  return row['keys'] === null ? [] : String(row['keys']).split(',');
+  return row['keys'] ? String(row['keys']).split(',') : [];
 }

@@ -3,8 +3,8 @@ const CAUTIOUS_CLAIMS = 256;
 
 /**
  * Whether keys that are claimed are likely to be new, by scope. Most are, and a claim that relies on it writes an eighth
- * less; one that errs begins its transaction anew, and leaves an error in the server's log. So records that come again, by
- * the thousands after a rewind, or all day from a producer that repeats itself, teach it caution.
+ * less; one that errs was for nothing. So records that come again, by the thousands after a rewind, or all day from a
+ * producer that repeats itself, teach it caution.
  */
 export class FreshKeys {
   /** Claims to go until keys are taken for new again. */

@@ -34,11 +34,13 @@ export function createLaneStatements<S>(s: string, named: (name: string, text: s
     from unnest($6::bytea[], $7::bigint[], $8::bigint[]) as w (key, fingerprint, record_offset)
     where exists (select 1 from held)`;
 
-  // All or none: a key that has a row, or gets one from a twin that is waited for, fails the transaction with 23505.
+  // All or none. A key that gets its row from a twin meanwhile, which is waited for, fails the transaction with 23505.
   const claimNew = (holding: string) =>
     `with held as (${holding}),
-       claimed as (${insertClaimed})
-       select count(*)::int as held, cardinality($6::bytea[]) as claimed, null::text as keys,
+       known as (select 1 from ${s}.execution where scope_id = $1::int and key = any ($6::bytea[]) limit 1),
+       claimed as (${insertClaimed} and not exists (select 1 from known))
+       select count(*)::int as held,
+         case when exists (select 1 from known) then 0 else cardinality($6::bytea[]) end as claimed, '' as keys,
          current_setting('synchronous_commit') as synchronous_commit
        from held`;
 

@@ -37,7 +37,7 @@ describe('claiming keys in Postgres', () => {
   }
 
   it.each([9n, null])(
-    'errs once about keys that come again, and then asks (advance to %s)',
+    'tries once with keys that come again, and then asks (advance to %s)',
     async (advanceTo) => {
       const proxy = await PostgresProxy.start();
       try {
@@ -52,7 +52,7 @@ describe('claiming keys in Postgres', () => {
         };
         await run(ledger, fence, ['first'], advanceTo);
         expect(await trips(['a', 'b'])).toEqual({ verdicts: ['claimed', 'claimed'], taken: 1 });
-        // It tries, begins anew, and looks up what it did not get.
+        // It tries, looks up what is known, and claims the others.
         expect(await trips(['c', 'b', 'd'])).toEqual({ verdicts: ['claimed', known, 'claimed'], taken: 3 });
         expect(await trips(['c', 'e'])).toEqual({ verdicts: [known, 'claimed'], taken: 2 });
         expect(await trips(['f'])).toEqual({ verdicts: ['claimed'], taken: 1 });
