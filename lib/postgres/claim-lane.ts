@@ -67,7 +67,8 @@ export async function claimLane(
     if (round === MAX_ROUNDS) {
       throw new LedgerUnreachableError('Executions are being deleted while they are claimed; try again');
     }
-    const again = await session.batch([claimCall(statements, scopeId, claim, missing)]);
+    // Not moved a second time: the fence would forget where it stood before, and so could not be given back.
+    const again = await session.batch([claimCall(statements, scopeId, { ...claim, advanceTo: null }, missing)]);
     if (again.error !== undefined) throw again.error;
     const row = again.rows[0]![0]!;
     const all = Number(row['claimed']) === missing.length;

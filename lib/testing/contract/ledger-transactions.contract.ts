@@ -234,6 +234,16 @@ export function describeTransactions({ describe, it }: ContractRunner, world: Cu
       assert.equal((await ledger.takeFence(fence.lane, always)).fence.nextOffset, 1n);
     });
 
+    it('give the fence back with what they leave undone, also where a key was known', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await run(ledger, fence, [claimOf('known', 0)], {}, 1n);
+      const executions = [claimOf('a', 1), claimOf('known', 2), claimOf('b', 3)];
+      const releases = [{ fence, keys: [Buffer.from('b')], nextOffset: 3n }];
+      await run(ledger, fence, executions, { releases }, 4n);
+      assert.equal((await ledger.takeFence(fence.lane, always)).fence.nextOffset, 3n);
+    });
+
     it('release no further back than the fence stood before', async () => {
       const ledger = await world().openLedger();
       const { fence } = await ledger.takeFence(newLane(), always);
