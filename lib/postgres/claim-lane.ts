@@ -68,7 +68,9 @@ export async function claimLane(
       throw new LedgerUnreachableError('Executions are being deleted while they are claimed; try again');
     }
     // Not moved a second time: the fence would forget where it stood before, and so could not be given back.
-    const again = await session.batch([claimCall(statements, scopeId, { ...claim, advanceTo: null }, missing)]);
+    const again = await session.batch([
+      claimCall(statements, scopeId, { ...claim, advanceTo: null }, missing),
+    ]);
     if (again.error !== undefined) throw again.error;
     const row = again.rows[0]![0]!;
     const all = Number(row['claimed']) === missing.length;
