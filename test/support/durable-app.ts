@@ -150,9 +150,9 @@ export class DurableWorld {
     return this.kafka.records(`${topic}.reply`);
   }
 
-  /** Resolves when the group has committed all records of a topic. */
-  async consumed(topic: string): Promise<void> {
-    await eventually(() => this.lag(topic) === 0n);
+  /** Resolves when the group has committed all records of a topic. @param within milliseconds */
+  async consumed(topic: string, within?: number): Promise<void> {
+    await eventually(() => this.lag(topic) === 0n, within);
   }
 
   lag(topic: string): bigint {

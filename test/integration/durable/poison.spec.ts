@@ -36,14 +36,15 @@ describe('a poison record between two thousand good ones', () => {
         }
       }
       await world.start({ controllers: [Handlers], server: { deadLetter: true, groupCommit } });
-      await world.consumed('t');
+      // Two thousand commits, one after the other, take their time where the disk is busy.
+      await world.consumed('t', 90_000);
       expect(await world.effects()).toEqual(good);
       expect(await world.executions()).toMatchObject([
         { state: 'dead', attempts: 3, record_offset: `${POISON}` },
       ]);
       expect(world.kafka.records('t.dlt')).toHaveLength(1);
     },
-    60_000,
+    120_000,
   );
 
   it('is published as dead where the handler is not durable, and the others are done in order', async () => {
