@@ -10,6 +10,7 @@ export class PostgresProxy {
   /** Milliseconds by which answers are late, in their order. */
   delay = 0;
   private readonly sockets = new Set<Socket>();
+  private withheld: (() => void)[] | undefined;
 
   private constructor(
     private readonly server: Server,
@@ -31,6 +32,17 @@ export class PostgresProxy {
   /** Cuts every connection; new ones are taken. */
   cut(): void {
     for (const socket of this.sockets) socket.destroy();
+  }
+
+  /** Keeps answers until they are released. */
+  withhold(): void {
+    this.withheld ??= [];
+  }
+
+  release(): void {
+    const answers = this.withheld ?? [];
+    this.withheld = undefined;
+    for (const answer of answers) answer();
   }
 
   async stop(): Promise<void> {
@@ -69,6 +81,7 @@ export class PostgresProxy {
       if (sending) this.roundTrips++;
       sending = false;
       if (silenced) client.destroy();
+      else if (this.withheld) this.withheld.push(() => client.write(chunk));
       else if (this.delay > 0) setTimeout(() => client.write(chunk), this.delay);
       else client.write(chunk);
     });
