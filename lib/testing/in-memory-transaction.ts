@@ -35,6 +35,8 @@ import { lostMessage } from './in-memory-step-journal.js';
 /** What a handler writes with. Rows show up in the store once, and only if, the transaction commits. */
 export interface InMemoryTransactionClient {
   insert(table: string, row: unknown): Promise<void>;
+  /** Waits for a row of that name, as who updates it does, and has it until the transaction ends. */
+  lock(row: string): Promise<void>;
   /** A statement that fails: rejects with `error`, and the transaction can only roll back from then on, as in Postgres. */
   fail(error: Error): Promise<never>;
 }
@@ -289,6 +291,12 @@ export class InMemoryTransaction implements LedgerTransaction {
         check();
         await this.write({ table, row });
       },
+      lock: async (row) => {
+        check();
+        await this.enter();
+        await this.inTurn(() => this.lockRow(row));
+        await this.host.turn();
+      },
       fail: async (error) => {
         check();
         await this.enter();
@@ -302,6 +310,16 @@ export class InMemoryTransaction implements LedgerTransaction {
     await this.enter();
     this.rows.push(row);
     await this.host.turn();
+  }
+
+  private async lockRow(row: string): Promise<void> {
+    if (this.ended()) throw unreachable();
+    try {
+      await this.host.store.locks.acquire(`row ${row}`, this);
+    } catch (error) {
+      this.aborted = true;
+      throw error;
+    }
   }
 
   /** A statement of the handler on its way to the database. */

@@ -85,6 +85,7 @@ export class Handlers {
       await this.step(handler, message, durable, `before-${index}`, run);
     }
     const write = async (client: unknown) => {
+      if (this.plan.sharesRow && n % 2 === 0) await (client as InMemoryTransactionClient).lock('shared');
       await (client as InMemoryTransactionClient).insert('effect', effect);
       if (isClaim && trouble === SWALLOWS) await swallow(client);
       return run;

@@ -122,6 +122,8 @@ export interface Plan {
   readonly skew: readonly number[];
   readonly messages: readonly PlannedMessage[];
   readonly faults: readonly PlannedFault[];
+  /** Messages of an even number write a row that all of them share, whatever partition they are in. */
+  readonly sharesRow: boolean;
   /** At the end the group's offsets are set back to the beginning. */
   readonly rewind: boolean;
 }
@@ -185,6 +187,7 @@ export function planOf(seed: number): Plan {
     messages: parking ? messages.map((each) => sickened(each, chance)) : messages,
     faults,
     rewind: chance(0.1),
+    sharesRow: chance(0.25),
   };
 }
 

@@ -57,6 +57,7 @@ const withoutOrders: Shortening = (plan, index) => {
 };
 
 const SIMPLIFICATIONS: readonly ((plan: Plan) => Plan | undefined)[] = [
+  (plan) => (plan.sharesRow ? { ...plan, sharesRow: false } : undefined),
   (plan) => (plan.rewind ? { ...plan, rewind: false } : undefined),
   (plan) => (plan.skew.some((each) => each !== 0) ? { ...plan, skew: plan.skew.map(() => 0) } : undefined),
   (plan) => {
