@@ -233,9 +233,16 @@ export class RecordConsumer implements ConsumerListener {
 
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
   private async drain(processors: readonly PartitionProcessor[]): Promise<void> {
-    const { clock, options } = this.context;
-    const drained = Promise.all(processors.map((processor) => processor.drain()));
-    await settlesWithin(clock, drained, this.closing ? options.shutdownTimeout : options.revocationTimeout);
+    const { clock, options, log } = this.context;
+    const late = new Set(processors);
+    const drained = Promise.all(
+      processors.map((processor) => processor.drain().then(() => late.delete(processor))),
+    );
+    const bound = this.closing ? options.shutdownTimeout : options.revocationTimeout;
+    if (await settlesWithin(clock, drained, bound)) return;
+    const where = [...late].map(({ partition }) => partitionName(partition)).join(', ');
+    const why = this.closing ? 'shutdownTimeout' : 'the time that a rebalance leaves';
+    log.warn(`Work on ${where} has not ended within ${why} (${bound} ms): it is given up, and comes again`);
   }
 
   private completed(): void {

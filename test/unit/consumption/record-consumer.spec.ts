@@ -84,10 +84,33 @@ describe('RecordConsumer', () => {
     await entered.promise;
     await engine.consumer.revoke();
     expect(engine.consumer.commits).toEqual([]);
+    expect(engine.log.lines).toEqual([
+      'warn Work on t[0] has not ended within the time that a rebalance leaves (30 ms): it is given up, and comes again',
+    ]);
     const [again] = await engine.consumer.assign({});
     engine.consumer.deliver(again!, recordsOf(again!, 2));
     await eventually(() => engine.consumer.committed() === 2n);
     expect(engine.store).toEqual(['0', '1']);
+  });
+
+  it('says at which partitions work was given up at shutdownTimeout', async () => {
+    const entered = deferred();
+    engine = new ScriptedEngine(
+      ({ delivery }) => {
+        if (delivery.partition.partition === 0) return undefined;
+        entered.resolve();
+        return new Promise(() => undefined);
+      },
+      { shutdownTimeout: 10 },
+    );
+    for (const partition of await engine.start(2)) {
+      engine.consumer.deliver(partition, recordsOf(partition, 1));
+    }
+    await entered.promise;
+    await engine.records.stop();
+    expect(engine.log.lines).toEqual([
+      'warn Work on t[1] has not ended within shutdownTimeout (10 ms): it is given up, and comes again',
+    ]);
   });
 
   it('does not wait for the slot of a partition that goes on when another is lost', async () => {
