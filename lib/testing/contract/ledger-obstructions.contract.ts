@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import type { Fence, Lane, LaneClaim, Ledger, LedgerTransaction } from '../../execution/ledger.js';
 import type { Obstruction } from '../../execution/ledger-members.js';
+import { eventually } from './eventually.js';
 import {
   always,
   claimOf,
-  eventually,
   isPending,
   newLane,
   nothing,
@@ -58,7 +58,7 @@ export function describeObstructions({ describe, it }: ContractRunner, world: Cu
         assert.deepEqual(await witness.members.obstructions([lane.scope.group]), []);
         const taken = successor.takeFence(lane, () => Promise.resolve(false));
         const { group: groupId } = lane.scope;
-        await eventually(async () => (await seenBy(witness, lane)) !== undefined);
+        await eventually('somebody is kept waiting', async () => (await seenBy(witness, lane)) !== undefined);
         const { instance, ...where } = (await seenBy(witness, lane))!;
         assert.deepEqual(where, { groupId, topic: lane.topic, topicId: lane.topicId });
         assert.equal(await seenBy(owner, lane), undefined, 'its own');
@@ -84,7 +84,7 @@ export function describeObstructions({ describe, it }: ContractRunner, world: Cu
       const { transaction } = await claiming(owner, lane, 1n);
       const { fence } = await other.takeFence({ ...lane, partition: 1 }, always);
       const twin = run(other, fence, [claimOf('twin')], {}, 1n);
-      await eventually(async () => (await seenBy(witness, lane)) !== undefined);
+      await eventually('somebody is kept waiting', async () => (await seenBy(witness, lane)) !== undefined);
       const { groupId, instance } = (await seenBy(witness, lane))!;
       assert.equal(await witness.members.endTransactions(groupId, instance), 1);
       assert.deepEqual(await twin, ['claimed']);
