@@ -176,7 +176,7 @@ describe.each([
       types: ['function', 'function', 'function'],
       refused: Array.from({ length: 4 }, () => 'ERR_PACKAGE_PATH_NOT_EXPORTED'),
     });
-  }, 60_000);
+  });
 });
 
 describe('a fresh CommonJS project of Nest 11 with ts-jest', () => {
