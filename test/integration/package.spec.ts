@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { BrokerFixture, brokers } from '../support/broker-fixture.js';
 import { databaseUrl } from '../support/ledger-schema.js';
+import { codeBlocks } from '../support/readme.js';
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -176,4 +177,36 @@ describe.each([
       refused: Array.from({ length: 4 }, () => 'ERR_PACKAGE_PATH_NOT_EXPORTED'),
     });
   });
+});
+
+describe('a fresh CommonJS project of Nest 11 with ts-jest', () => {
+  let cwd: string;
+  beforeAll(async () => {
+    cwd = await project('11', 'commonjs');
+    const tools = ['jest@30', 'ts-jest@29', '@swc/jest', '@swc/core', '@types/jest@30', 'typescript@5.9'];
+    await npm(cwd, 'install', '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', ...tools);
+    const { text } = codeBlocks(await readFile(join(root, 'README.md'), 'utf8')).find((block) =>
+      block.text.startsWith('// jest.config.js'),
+    )!;
+    await writeFile(join(cwd, 'jest.config.js'), text);
+    await mkdir(join(cwd, 'src'));
+    await copyFile(join(root, 'test/package/listener.ts'), join(cwd, 'src/listener.spec.ts'));
+  }, 240_000);
+
+  it.each([
+    ['nodenext', 'nodenext'],
+    ['commonjs', 'node10'],
+  ])(
+    'runs a test of handlers by the configuration of the README, as %s',
+    async (module, moduleResolution) => {
+      const compilerOptions = { ...COMPILER, module, moduleResolution, types: ['node', 'jest'] };
+      await writeFile(join(cwd, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['src'] }));
+      await node(cwd, ['node_modules/typescript/bin/tsc', '--noEmit']).catch((error: { stdout: string }) => {
+        throw new Error(error.stdout);
+      });
+      const { stderr } = await node(cwd, ['node_modules/jest/bin/jest.js']);
+      expect(stderr).toContain('1 passed, 1 total');
+    },
+    120_000,
+  );
 });
