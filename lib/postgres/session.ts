@@ -23,12 +23,6 @@ export interface BatchResult {
   readonly lastSent: boolean;
 }
 
-/** What became of a call. */
-interface Answer {
-  readonly error: unknown;
-  readonly result?: QueryResult<Row> | undefined;
-}
-
 /** Milliseconds that a rollback may take. One that takes longer waits for a query that does not end. */
 const ROLLBACK_PATIENCE = 500;
 
@@ -152,59 +146,44 @@ export class Session {
     this.release();
   }
 
-  private pipelined(calls: readonly Call[]): Promise<BatchResult> {
-    const answers: (Answer | undefined)[] = calls.map(() => undefined);
-    let missing = calls.length;
+  private async pipelined(calls: readonly Call[]): Promise<BatchResult> {
     // One packet for all of them.
     const stream = this.client.connection?.stream;
     stream?.cork();
-    const answered = new Promise<BatchResult>((resolve) => {
-      calls.forEach((call, index) =>
-        this.send(call, (error, result) => {
-          if (answers[index]) return;
-          answers[index] = { error, result };
-          if (error) this.note(error);
-          if (--missing === 0) resolve(batchResult(answers, true));
-        }),
-      );
-    });
+    const pending = calls.map((call) => this.query(call));
     stream?.uncork();
-    return answered;
+    const settled = await Promise.allSettled(pending);
+    let error: unknown;
+    const results = settled.map((result) => {
+      if (result.status === 'fulfilled') return result.value;
+      this.note(result.reason);
+      error ??= result.reason;
+      return undefined;
+    });
+    return batchResult(results, error, true);
   }
 
   private async sequential(calls: readonly Call[]): Promise<BatchResult> {
-    const answers: (Answer | undefined)[] = calls.map(() => undefined);
+    const results: (QueryResult<Row> | undefined)[] = calls.map(() => undefined);
     for (const [index, call] of calls.entries()) {
       try {
-        answers[index] = { error: null, result: await this.query(call) };
+        results[index] = await this.query(call);
       } catch (error) {
         this.note(error);
-        answers[index] = { error };
-        return batchResult(answers, index === calls.length - 1);
+        return batchResult(results, error, index === calls.length - 1);
       }
     }
-    return batchResult(answers, true);
+    return batchResult(results, undefined, true);
   }
 
-  private query(call: Call): Promise<QueryResult<Row>> {
-    return new Promise((resolve, reject) => {
-      this.send(call, (error, result) => (error ? reject(error) : resolve(result!)));
-    });
-  }
-
-  /** By a callback: `pg` makes three promises of a query without one, each of which costs a microsecond. */
-  private send(
-    [statement, values]: Call,
-    answer: (error: Error | null, result?: QueryResult<Row>) => void,
-  ): void {
+  private async query([statement, values]: Call): Promise<QueryResult<Row>> {
     // Without parameters and name it goes out as a simple query, which may hold several statements.
     const config =
       values === undefined
         ? { text: statement.text, types: ledgerTypes }
         : { text: statement.text, name: statement.name, values: values as Parameter[], types: ledgerTypes };
-    this.client.query<Row>(config, (error, result: QueryResult<Row> | QueryResult<Row>[]) =>
-      answer(error, Array.isArray(result) ? result.at(-1) : result),
-    );
+    const result: QueryResult<Row> | QueryResult<Row>[] = await this.client.query<Row>(config);
+    return Array.isArray(result) ? result.at(-1)! : result;
   }
 
   private readonly onLoss = (): void => {
@@ -212,12 +191,16 @@ export class Session {
   };
 }
 
-function batchResult(answers: readonly (Answer | undefined)[], lastSent: boolean): BatchResult {
+function batchResult(
+  results: readonly (QueryResult<Row> | undefined)[],
+  error: unknown,
+  lastSent: boolean,
+): BatchResult {
   return {
-    rows: answers.map((answer) => answer?.result?.rows ?? []),
-    rowCounts: answers.map((answer) => answer?.result?.rowCount ?? 0),
-    error: answers.find((answer) => answer?.error)?.error,
-    command: answers.at(-1)?.result?.command,
+    rows: results.map((result) => result?.rows ?? []),
+    rowCounts: results.map((result) => result?.rowCount ?? 0),
+    error,
+    command: results.at(-1)?.command,
     lastSent,
   };
 }
