@@ -280,7 +280,7 @@ function fault(
 }
 
 /** The mode of a handler. */
-export function modeOf({ mode }: Plan, handler: HandlerName): 'transaction' | 'claim' {
+export function modeOf({ mode }: Pick<Plan, 'mode'>, handler: HandlerName): 'transaction' | 'claim' {
   if (mode !== 'mixed') return mode;
   return handler === 'second' ? 'claim' : 'transaction';
 }
