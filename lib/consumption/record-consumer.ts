@@ -16,6 +16,7 @@ import {
 import { settlesWithin, type Timer } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
 import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
+import { givenUp, outOfRange } from './consumer.messages.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate, type GateState } from './gate.js';
 import { PartitionProcessor } from './partition-processor.js';
@@ -205,10 +206,11 @@ export class RecordConsumer implements ConsumerListener {
   }
 
   onOffsetOutOfRange(partition: AssignedPartition, wanted: bigint, resumeAt: bigint): void {
-    this.context.log.error(
-      `${partitionName(partition)}: offset ${wanted} does not exist (any more), reading goes on at ${resumeAt}. ` +
-        "Records in between were deleted by the broker before this group had read them: raise the topic's retention.",
-    );
+    this.context.log.error(outOfRange(partitionName(partition), wanted, resumeAt));
+    if (wanted < resumeAt) return;
+    // Stored at once, though lower: from the old one, the next start would skip what has come by then.
+    this.restartAt(resumeAt, partition);
+    void this.commit([...this.processors.values()]);
   }
 
   /** Also a partition that gets no record any more has its parked ones tried again. */
@@ -233,9 +235,16 @@ export class RecordConsumer implements ConsumerListener {
 
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
   private async drain(processors: readonly PartitionProcessor[]): Promise<void> {
-    const { clock, options } = this.context;
-    const drained = Promise.all(processors.map((processor) => processor.drain()));
-    await settlesWithin(clock, drained, this.closing ? options.shutdownTimeout : options.revocationTimeout);
+    const { clock, options, log } = this.context;
+    const late = new Set(processors);
+    const drained = Promise.all(
+      processors.map((processor) => processor.drain().then(() => late.delete(processor))),
+    );
+    const bound = this.closing ? options.shutdownTimeout : options.revocationTimeout;
+    if (await settlesWithin(clock, drained, bound)) return;
+    const places = [...late].map(({ partition }) => partitionName(partition));
+    const why = this.closing ? 'shutdownTimeout' : 'the time that a rebalance leaves';
+    log.warn(givenUp(places, why, bound));
   }
 
   private completed(): void {

@@ -267,4 +267,6 @@ export interface DriverAdmin {
   deleteGroup(groupId: string): Promise<void>;
   /** Has the coordinator drop a member, whoever asks. Resolves with whether it was there. */
   removeMember(groupId: string, memberId: string): Promise<boolean>;
+  /** Whom the coordinator counts among a group's members now. Of a group that is not there: nobody. */
+  memberIds(groupId: string): Promise<readonly string[]>;
 }

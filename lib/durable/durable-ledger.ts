@@ -11,9 +11,10 @@ import type {
   OutboxLag,
   ScopeCounts,
 } from '../execution/ledger-reader.js';
+import type { ExecutionState } from '../execution/ledger-terms.js';
 import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
-import { onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { onlyKnown, oneOf, wholeNumber } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
@@ -45,6 +46,9 @@ export interface DropParkedOptions {
   readonly all?: boolean | undefined;
 }
 
+const SCOPE = ['group', 'handler'];
+const EXECUTION_FILTERS = [...SCOPE, 'state', 'since', 'until'];
+const STATES: readonly ExecutionState[] = ['completed', 'failed', 'dead', 'skipped', 'claimed'];
 const PARKED_FILTERS = ['group', 'handler', 'id', 'topic'];
 const DEFAULT_LIMIT = 100;
 const MAX_LIMIT = 1_000;
@@ -61,9 +65,10 @@ export class DurableLedger {
   /**
    * The executions under an idempotency key: one for each handler and group that met it, unless they are named.
    * @param key as it was given; a position reads `topicId/partition/offset`.
-   * @throws LedgerUnreachableError
+   * @throws IdempotencyKeyError, InvalidOptionError, LedgerUnreachableError
    */
   async find(key: string, scope: Partial<Scope> = {}): Promise<LedgerExecution[]> {
+    onlyKnown('scope', scope, SCOPE);
     return this.core.ledger.reader.find(encodedForms(key), scope);
   }
 
@@ -73,14 +78,17 @@ export class DurableLedger {
    */
   async list({ limit = DEFAULT_LIMIT, after, ...filter }: ExecutionQuery = {}): Promise<ExecutionPage> {
     checkLimit(limit);
+    onlyKnown('execution filter', filter, EXECUTION_FILTERS);
+    if (filter.state !== undefined) oneOf('execution filter.state', filter.state, STATES);
     return this.core.ledger.reader.list(filter, limit, after);
   }
 
   /**
    * How many executions each handler has in each state. Reads the whole ledger.
-   * @throws LedgerUnreachableError
+   * @throws InvalidOptionError, LedgerUnreachableError
    */
   async counts(scope: Partial<Scope> = {}): Promise<ScopeCounts[]> {
+    onlyKnown('scope', scope, SCOPE);
     return this.core.ledger.reader.counts(scope);
   }
 
@@ -99,6 +107,7 @@ export class DurableLedger {
    */
   async inWork({ limit = DEFAULT_LIMIT, ...scope }: InWorkQuery = {}): Promise<ExecutionInWork[]> {
     checkLimit(limit);
+    onlyKnown('scope', scope, SCOPE);
     return this.core.ledger.reader.inWork(scope, limit);
   }
 

@@ -9,7 +9,6 @@ import {
   type Provider,
 } from '@nestjs/common';
 import { APP_GUARD, APP_INTERCEPTOR, ModulesContainer } from '@nestjs/core';
-import { Transport } from '@nestjs/microservices';
 import { NotDurableError } from '../errors/errors.js';
 import { FenceRegistry } from '../execution/fence-registry.js';
 import type { Ledger } from '../execution/ledger.js';
@@ -23,6 +22,7 @@ import { PostgresLedger } from '../postgres/postgres-ledger.js';
 import { systemClock } from '../runtime/clock.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
+import { builtInTransport, isBuiltInServer, refuseToListen } from './built-in-server.js';
 import { asyncOptions, checked } from './check-options.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
@@ -87,6 +87,9 @@ export class DurableModule
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
     offerParking(modules, ledger, clock);
+    modules.getRpcTargetRegistry().subscribe((server: unknown) => {
+      if (isBuiltInServer(server)) refuseToListen(server);
+    });
     if (!probe) return;
     // Not without the probe: until the application is initialized, the ledger is not open then.
     offerLateEnlistment(modules, late);
@@ -125,15 +128,7 @@ export class DurableModule
       this.outlet.addServer(server);
       this.watch.addServer(server);
     });
-    for (const server of servers) {
-      const { transportId } = server as { transportId?: unknown };
-      if (transportId === Transport.KAFKA && !(server instanceof ServerKafka)) {
-        throw new NotDurableError(
-          "DurableModule is imported, but this application listens through Nest's built-in Kafka transport. Import " +
-            "'nestjs-durable-kafka/register' before anything else in main.ts, or use kafkaServer().",
-        );
-      }
-    }
+    if (servers.some(isBuiltInServer)) throw builtInTransport();
     await this.ledger.open();
     this.keeper.start();
     this.watch.start();

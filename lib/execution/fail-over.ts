@@ -2,6 +2,8 @@ import { describeError } from '../errors/describe-error.js';
 import { settlesWithin, type Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import { Periodic } from '../runtime/periodic.js';
+import { AbandonedTransactions } from './abandoned-transactions.js';
+import type { GroupSeat } from './group-seat.js';
 import type { LedgerMembers, MemberName, OtherMember } from './ledger-members.js';
 
 /** Milliseconds from the end of one look at the others to the next. */
@@ -13,17 +15,6 @@ const ANNOUNCING = 1_000;
 /** Nobody is taken for dead for that long after a look that failed: others may have lost their connections as well. */
 const CALM = 5_000;
 
-/** This process's place in a consumer group. */
-export interface GroupSeat {
-  readonly groupId: string;
-  /** What the coordinator calls us; `undefined` while it knows nothing of us. */
-  readonly memberId: string | undefined;
-  /** Has the coordinator drop another member of the group. Resolves with whether it was there. */
-  drop(memberId: string): Promise<boolean>;
-  /** Asks the coordinator now whether a rebalance is under way. Never rejects. */
-  confirm(): Promise<void>;
-}
-
 /**
  * Shortens the time that partitions of a dead process rest: whoever sees in the ledger that the process is gone has the
  * coordinator drop its members, which otherwise waits for their session timeouts. Safe to be wrong: a member that is
@@ -31,6 +22,7 @@ export interface GroupSeat {
  */
 export class FailOver {
   private readonly rounds: Periodic;
+  private readonly abandoned: AbandonedTransactions;
   /** Since when a member seems dead, by its name. */
   private readonly missing = new Map<string, number>();
   /** Members that this process has had dropped, or tried to; while they are still announced. */
@@ -46,6 +38,7 @@ export class FailOver {
     private readonly clock: Clock,
     private readonly log: Log,
   ) {
+    this.abandoned = new AbandonedTransactions(members, clock, log);
     this.rounds = new Periodic(
       clock,
       INTERVAL,
@@ -70,7 +63,7 @@ export class FailOver {
   /** Resolves when nothing is under way any more, and this process is announced no more. Idempotent. */
   async stop(): Promise<void> {
     await this.rounds.stop();
-    await Promise.all(this.buried.values());
+    await Promise.all([...this.buried.values(), this.abandoned.idle()]);
     if (this.announced) await this.members.withdraw();
   }
 
@@ -84,6 +77,7 @@ export class FailOver {
     const others = await this.members.announce(mine, [...new Set(seats.map(({ groupId }) => groupId))]);
     for (const member of this.dead(others)) this.bury(member, seats);
     this.noticeChanges(others, seats);
+    this.abandoned.look(seats, others);
   }
 
   /** Those that were found dead for long enough. */
@@ -118,6 +112,8 @@ export class FailOver {
     // Not there: its session is over, or it belongs to a group of this name on another cluster. Pruning will forget it.
     if (await seat.drop(memberId)) {
       this.log.warn(`${instance} is gone: its member ${memberId} was taken out of the group "${groupId}"`);
+      // A machine that was switched off leaves its connections open: nothing but this tells the database.
+      await this.members.endTransactions(groupId, instance);
       await this.members.forget({ groupId, memberId });
     }
     await seat.confirm();

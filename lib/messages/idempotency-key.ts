@@ -21,7 +21,11 @@ export interface IdempotencyKey {
 
 const TAGS: Record<KeyKind, number> = { given: 0x67, 'message-id': 0x6d, position: 0x70 };
 const UUID_TAG: Record<'given' | 'message-id', number> = { given: 0x47, 'message-id': 0x4d };
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+const DASH = 0x2d;
+/** What a byte stands for; what is no lower-case digit stands for more than a byte. */
+const HEX_DIGITS = new Uint16Array(256).fill(0x100);
+for (let digit = 0; digit < 16; digit++) HEX_DIGITS[digit.toString(16).charCodeAt(0)] = digit;
 
 const POSITION = /^([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/(\d{1,10})\/(\d{1,19})$/;
 
@@ -37,13 +41,7 @@ export function givenKey(kind: 'given' | 'message-id', key: string | Buffer, ori
         'Hash it before handing it over.',
     );
   }
-  if (bytes.length === 36) {
-    const text = bytes.toString('latin1');
-    if (UUID.test(text)) {
-      return { kind, encoded: tagged(UUID_TAG[kind], Buffer.from(text.replaceAll('-', ''), 'hex')) };
-    }
-  }
-  return { kind, encoded: tagged(TAGS[kind], bytes) };
+  return { kind, encoded: taggedUuid(UUID_TAG[kind], bytes) ?? tagged(TAGS[kind], bytes) };
 }
 
 /** The key of a record that carries none: its place. The topic's id outlives deletion and re-creation of its name. */
@@ -85,13 +83,15 @@ export function redrivenKey(record: KafkaRecord, topicId: string, over: bigint):
 
 /** 64 bits of a digest over the record's key and value: a repetition has the same, a reused key has another. */
 export function fingerprint(record: KafkaRecord): bigint {
-  const key = record.key ?? Buffer.alloc(0);
+  const { key, value } = record;
+  const keyBytes = key?.length ?? 0;
+  const bytes = Buffer.allocUnsafe(5 + keyBytes + (value?.length ?? 0));
   // The key's length keeps (ab, c) and (a, bc) apart; a null key or a tombstone differs from an empty one.
-  const length = Buffer.allocUnsafe(5);
-  length.writeUInt32BE(key.length);
-  length[4] = (record.key === null ? 1 : 0) | (record.value === null ? 2 : 0);
-  const parts = [length, key, record.value ?? Buffer.alloc(0)];
-  return Buffer.from(hash('sha1', Buffer.concat(parts), 'hex').slice(0, 16), 'hex').readBigInt64BE();
+  bytes.writeUInt32BE(keyBytes);
+  bytes[4] = (key === null ? 1 : 0) | (value === null ? 2 : 0);
+  if (key) bytes.set(key, 5);
+  if (value) bytes.set(value, 5 + keyBytes);
+  return BigInt.asIntN(64, BigInt(`0x${hash('sha1', bytes, 'hex').slice(0, 16)}`));
 }
 
 /** The position that a key says, if it is one. */
@@ -185,6 +185,23 @@ function tagged(tag: number, bytes: Buffer): Buffer {
   const encoded = Buffer.allocUnsafe(1 + bytes.length);
   encoded[0] = tag;
   bytes.copy(encoded, 1);
+  return encoded;
+}
+
+/** `undefined` for what is no canonical UUID: it would come back as another key. */
+function taggedUuid(tag: number, text: Buffer): Buffer | undefined {
+  if (text.length !== 36) return undefined;
+  const encoded = Buffer.allocUnsafe(17);
+  encoded[0] = tag;
+  let end = 1;
+  for (let at = 0; at < 36; at += 2) {
+    if (at === 8 || at === 13 || at === 18 || at === 23) {
+      if (text[at++] !== DASH) return undefined;
+    }
+    const byte = (HEX_DIGITS[text[at]!]! << 4) | HEX_DIGITS[text[at + 1]!]!;
+    if (byte > 0xff) return undefined;
+    encoded[end++] = byte;
+  }
   return encoded;
 }
 

@@ -31,13 +31,18 @@ export function describeTarget(pool: Pool): string {
     client = new Client(pool.options);
   } catch {
     // The parser's own error carries the connection string, and with it the password.
-    throw new InvalidOptionError(
-      'connection',
-      'is not a connection string that Postgres understands (postgres://user:password@host:port/database)',
-    );
+    throw invalidConnectionString();
   }
   const place = client.host.startsWith('/') ? client.host : `${client.host}:${client.port}`;
   return `${place}/${client.database ?? ''} as user "${client.user ?? ''}"`;
+}
+
+/** Says nothing of the text itself. */
+export function invalidConnectionString(): InvalidOptionError {
+  return new InvalidOptionError(
+    'connection',
+    'is not a connection string that Postgres understands (postgres://user:password@host:port/database)',
+  );
 }
 
 /** What a failed attempt to get a connection becomes. */

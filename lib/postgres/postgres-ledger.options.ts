@@ -2,6 +2,7 @@ import type { Pool, PoolConfig } from 'pg';
 import { InvalidOptionError } from '../errors/errors.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { silentLog, type Log } from '../runtime/log.js';
+import { invalidConnectionString } from './ledger-connection-error.js';
 
 export interface PostgresLedgerOptions {
   /**
@@ -47,6 +48,8 @@ export interface ResolvedPostgresLedgerOptions {
 /** Milliseconds a checkout waits for a connection: without a bound it would wait for ever on a server that is away. */
 const CONNECT_TIMEOUT = 10_000;
 const DEFAULT_POOL_SIZE = 10;
+/** A URL, or a folder with a socket. */
+const CONNECTION_STRING = /^(?:postgres(?:ql)?:\/\/|socket:|\/)/i;
 
 export function resolveOptions(options: PostgresLedgerOptions): ResolvedPostgresLedgerOptions {
   const { connection, schema = 'durable_kafka', poolSize } = options;
@@ -110,6 +113,10 @@ function resolveConnection(
     return connection;
   }
   const config = typeof connection === 'string' ? { connectionString: connection } : connection;
+  const { connectionString } = config;
+  // Of a text without a scheme the parser makes a path of a server called "base", and the password part of its name.
+  if (connectionString !== undefined && !CONNECTION_STRING.test(connectionString))
+    throw invalidConnectionString();
   return {
     connectionTimeoutMillis: CONNECT_TIMEOUT,
     application_name: applicationName,

@@ -1,5 +1,6 @@
-import type { LedgerMembers, MemberName, OtherMember } from '../execution/ledger-members.js';
+import type { LedgerMembers, MemberName, Obstruction, OtherMember } from '../execution/ledger-members.js';
 import type { Clock } from '../runtime/clock.js';
+import { LaneHolders } from './lane-holders.js';
 import type { LedgerPool } from './ledger-pool.js';
 import { createMemberStatements, type MemberStatements } from './member-statements.js';
 import { textArray } from './parameters.js';
@@ -12,6 +13,7 @@ const RENEWED_AT = 4_000;
 /** Members of consumer groups, each with the session or the lease that says whether its process lives. */
 export class PostgresMembers implements LedgerMembers {
   private readonly statements: MemberStatements;
+  private readonly holders: LaneHolders;
   private presence: Presence | undefined;
 
   /** @param pool asked for at the first call: there is none before the ledger is open. */
@@ -22,6 +24,7 @@ export class PostgresMembers implements LedgerMembers {
     private readonly clock: Clock,
   ) {
     this.statements = createMemberStatements(schema);
+    this.holders = new LaneHolders(schema, instance, pool);
   }
 
   async announce(mine: readonly MemberName[], groups: readonly string[]): Promise<readonly OtherMember[]> {
@@ -47,6 +50,14 @@ export class PostgresMembers implements LedgerMembers {
 
   async forget({ groupId, memberId }: MemberName): Promise<void> {
     await this.pool().run(this.statements.forget, [groupId, memberId]);
+  }
+
+  obstructions(groups: readonly string[]): Promise<readonly Obstruction[]> {
+    return this.holders.obstructions(groups);
+  }
+
+  endTransactions(groupId: string, instance: string): Promise<number> {
+    return this.holders.endTransactions(groupId, instance);
   }
 
   async withdraw(): Promise<void> {

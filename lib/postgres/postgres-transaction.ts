@@ -242,10 +242,12 @@ export class PostgresTransaction implements LedgerTransaction {
       // The failure is history; its error reply must not answer for the new run.
       calls.push([this.statements.forgetBefore, [scopeId, key]]);
     }
-    calls.push(...(await storeReplies(work.replies, this.statements, this.scopes)));
-    calls.push(...(await storeOutbox(work.outbox, this.statements, this.scopes)));
-    calls.push(...(await storeSteps(work.steps ?? [], this.statements, this.scopes)));
-    calls.push(...(await storeParking(work.parking ?? [], this.statements, this.scopes)));
+    // Most groups have none of these, and would wait for each of them.
+    const { replies, outbox, steps = [], parking = [] } = work;
+    if (replies.length > 0) calls.push(...(await storeReplies(replies, this.statements, this.scopes)));
+    if (outbox.length > 0) calls.push(...(await storeOutbox(outbox, this.statements, this.scopes)));
+    if (steps.length > 0) calls.push(...(await storeSteps(steps, this.statements, this.scopes)));
+    if (parking.length > 0) calls.push(...(await storeParking(parking, this.statements, this.scopes)));
     return calls;
   }
 

@@ -12,7 +12,7 @@ export class ScopeIds {
     private readonly statements: Statements,
   ) {}
 
-  async of(scope: Scope): Promise<number> {
+  of(scope: Scope): Promise<number> {
     // NUL is in no name that Postgres stores, so no two scopes share a string.
     const name = `${scope.group}\0${scope.handler}`;
     let id = this.ids.get(name);

@@ -1,3 +1,5 @@
+import { bareStatements } from './bare-statements.js';
+
 /** Statements whose effect is the whole transaction's, or outlives it: by their first words. */
 const COMMANDS =
   /^(begin|start\s+transaction|savepoint|release|rollback(?:\s+(?:work|transaction))?\s+to|set|reset|discard|lock)\b/i;
@@ -8,21 +10,16 @@ const FUNCTIONS = /\b(pg_(?:try_)?advisory_(?:xact_)?lock(?:_shared)?|set_config
 /** Worth a closer look: most texts are ruled out by this alone. */
 const SUSPECTS = /\b(?:begin|start|savepoint|release|rollback|set|reset|discard|lock)\b|advisory|set_config/i;
 
-const SPACE_AND_COMMENTS = /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/;
-
-/** Texts, quoted names and comments, in which words mean nothing. */
-const QUOTED = /'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(\w*)\$[\s\S]*?\$\1\$|--[^\n]*|\/\*[\s\S]*?\*\//g;
-
 /**
  * What in a text would take effect on other handlers of the same transaction, in its own words; `undefined` if nothing
  * does. A refusal for people who do not know, not a fence against those who do.
  */
 export function sharedEffect(text: string): string | undefined {
   if (!SUSPECTS.test(text)) return undefined;
-  const bare = text.replace(QUOTED, ' ');
-  for (const statement of bare.split(';')) {
-    const command = COMMANDS.exec(statement.replace(SPACE_AND_COMMENTS, ''))?.[1];
+  const statements = bareStatements(text);
+  for (const statement of statements) {
+    const command = COMMANDS.exec(statement)?.[1];
     if (command !== undefined) return command.toUpperCase().replace(/\s+/g, ' ');
   }
-  return FUNCTIONS.exec(bare)?.[1]?.concat('()');
+  return FUNCTIONS.exec(statements.join(';'))?.[1]?.concat('()');
 }

@@ -236,7 +236,11 @@ export function createStatements(schema: string, prepare: boolean) {
  * The number of a lane's advisory lock, as 64 bits with a sign. Two lanes may have the same by chance: then the one's
  * transactions wait while the other's fence is taken, and nothing worse happens.
  */
-function laneLock(schema: string, scopeId: number, { topicId, partition }: Lane): string {
+export function laneLock(
+  schema: string,
+  scopeId: number,
+  { topicId, partition }: Pick<Lane, 'topicId' | 'partition'>,
+): string {
   const name = `nestjs-durable-kafka/lane/${schema}/${scopeId}/${topicId}/${partition}`;
   return Buffer.from(hash('sha1', name, 'hex').slice(0, 16), 'hex')
     .readBigInt64BE()

@@ -3,6 +3,7 @@ import { UnsupportedError, WrongCallOrderError } from '../errors/errors.js';
 import { sendQuery } from './send-query.js';
 import type { Session } from './session.js';
 import { sharedEffect } from './shared-effect.js';
+import { transactionEnd } from './transaction-end.js';
 
 /**
  * The client of one handler's run: `query` as `pg` has it, bound to the transaction that also records the execution.
@@ -28,10 +29,6 @@ const concurrentMessage = (statement: string) =>
   'same time, and this statement would take effect on the others too. Set groupCommit.concurrent to false, or do without ' +
   'it.';
 
-/** Statements that would end the transaction under the library's feet; `rollback to` a savepoint is fine. */
-const TRANSACTION_END =
-  /^(?:\s|;|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)*(commit|end|abort|prepare\s+transaction|rollback(?!\s+(?:(?:work|transaction)\s+)?to\b))\b/i;
-
 /** Where a transaction stands, as far as its client is concerned. */
 export type ClientGate = () => 'not begun' | 'ended' | Session;
 
@@ -49,7 +46,7 @@ export function createTransactionClient(
     if (session === 'ended') return refuseFloating(args);
     if (session === 'not begun') return refuse(args, new WrongCallOrderError(notBegunMessage));
     const text = textOf(args[0]);
-    const command = TRANSACTION_END.exec(text)?.[1];
+    const command = transactionEnd(text);
     if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
     const shared = isConcurrent ? sharedEffect(text) : undefined;
     if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));

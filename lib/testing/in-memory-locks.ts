@@ -28,6 +28,11 @@ export class InMemoryLocks {
     return [...(this.locks.get(resource)?.holders ?? [])];
   }
 
+  /** Whether somebody waits for what `holder` has. */
+  isWaitedFor(holder: LockHolder): boolean {
+    return [...this.locks.values()].some(({ holders, waiters }) => waiters.length > 0 && holders.has(holder));
+  }
+
   /**
    * Resolves once `holder` has the lock; at once if it has it already, whatever the mode.
    * Rejects if waiting would close a cycle, or with what `cancel` says.

@@ -1,9 +1,18 @@
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaTransportOptions } from './kafka-transport.options.js';
-import { flag, numberAtLeast, show, wholeNumber } from './option-checks.js';
+import {
+  callable,
+  flag,
+  having,
+  numberAtLeast,
+  object,
+  refuse,
+  show,
+  text,
+  wholeNumber,
+  type Check,
+} from './option-checks.js';
 
-/** Throws `InvalidOptionError` for a value that cannot work. */
-type Check = (option: string, value: unknown) => unknown;
 /** By name. What is not there, `undefined` or `null`, is not checked: a default takes its place. */
 type Shape = Readonly<Record<string, Check>>;
 
@@ -94,32 +103,13 @@ function shape(checks: Shape): Check {
   };
 }
 
-function object(option: string, value: unknown): void {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) refuse(option, value, 'an object');
-}
-
 function booleanOrObject(option: string, value: unknown): void {
   if (typeof value !== 'boolean') object(option, value);
-}
-
-function text(option: string, value: unknown): void {
-  if (typeof value !== 'string' || value === '') refuse(option, value, 'a text that is not empty');
-}
-
-function callable(option: string, value: unknown): void {
-  if (typeof value !== 'function') refuse(option, value, 'a function');
 }
 
 function callables(option: string, value: unknown): void {
   if (!Array.isArray(value)) return refuse(option, value, 'a list of functions');
   value.forEach((each, index) => callable(`${option}[${index}]`, each));
-}
-
-function having(method: string): Check {
-  return (option, value) => {
-    const found = (value as Record<string, unknown>)[method];
-    if (typeof found !== 'function') refuse(option, value, `an object with a method ${method}()`);
-  };
 }
 
 function acks(option: string, value: unknown): void {
@@ -139,14 +129,8 @@ function brokers(option: string, value: unknown): void {
     );
   }
   value.forEach((address: unknown, index) => {
-    if (typeof address === 'string' && /^[^\s,]+:\d{1,5}$/.test(address)) return;
+    if (typeof address === 'string' && /^[^\s,/]+:\d{1,5}$/.test(address)) return;
     const kind = typeof address === 'string' ? 'a text of another form' : show(address);
     throw new InvalidOptionError(`${option}[${index}]`, `is ${kind}; it must be 'host:port'`);
   });
-}
-
-function refuse(option: string, value: unknown, allowed: string): never {
-  // Not what a text says: it may be a password at the wrong place.
-  const kind = typeof value === 'string' && value !== '' ? 'a text' : show(value);
-  throw new InvalidOptionError(option, `is ${kind}; it must be ${allowed}`);
 }

@@ -11,6 +11,7 @@ export class KafkaTerminalException extends RpcException {
     readonly reason: string = 'terminal',
   ) {
     super(error);
+    this.name = new.target.name;
   }
 
   // As itself, not as the bare error: the transport must still recognize it behind Nest's exception filters.

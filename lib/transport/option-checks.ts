@@ -1,6 +1,7 @@
 import { InvalidOptionError } from '../errors/errors.js';
 
 /** Checks of single options; each throws `InvalidOptionError` with the option's full name and what is allowed. */
+export type Check = (option: string, value: unknown) => unknown;
 
 export function wholeNumber(
   option: string,
@@ -29,6 +30,31 @@ export function oneOf<T extends string>(option: string, value: unknown, allowed:
 export function flag(option: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
   throw new InvalidOptionError(option, `is ${show(value)}; it must be true or false`);
+}
+
+export function object(option: string, value: unknown): void {
+  if (value === null || typeof value !== 'object' || Array.isArray(value)) refuse(option, value, 'an object');
+}
+
+export function text(option: string, value: unknown): void {
+  if (typeof value !== 'string' || value === '') refuse(option, value, 'a text that is not empty');
+}
+
+export function callable(option: string, value: unknown): void {
+  if (typeof value !== 'function') refuse(option, value, 'a function');
+}
+
+export function having(method: string): Check {
+  return (option, value) => {
+    const found = (value as Record<string, unknown> | null)?.[method];
+    if (typeof found !== 'function') refuse(option, value, `an object with a method ${method}()`);
+  };
+}
+
+export function refuse(option: string, value: unknown, allowed: string): never {
+  // Not what a text says: it may be a password at the wrong place.
+  const kind = typeof value === 'string' && value !== '' ? 'a text' : show(value);
+  throw new InvalidOptionError(option, `is ${kind}; it must be ${allowed}`);
 }
 
 /** Refuses names that nobody reads: a misspelt option must not be silently without effect. */

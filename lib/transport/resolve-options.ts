@@ -4,6 +4,7 @@ import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js'
 import type { Ordering } from '../consumption/sequences.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
+import { isTopicName } from '../messages/topic-name.js';
 import { systemClock, type Clock } from '../runtime/clock.js';
 import { checkGivenOptions } from './check-given-options.js';
 import type { DeadLetterOption, KafkaTransportOptions } from './kafka-transport.options.js';
@@ -236,6 +237,6 @@ function resolveDeadLetter(option: DeadLetterOption | undefined): ResolvedOption
   if (option === true) return ({ topic }) => `${topic}.dlt`;
   const topic = typeof option === 'string' ? option : option?.topic;
   if (typeof topic === 'function') return topic;
-  if (typeof topic === 'string' && topic !== '') return () => topic;
+  if (isTopicName(topic)) return () => topic;
   throw new InvalidOptionError('deadLetter', 'must be true, a topic, or { topic } with a name or a function');
 }

@@ -1,4 +1,7 @@
-import type { DriverConsumer, KafkaDriver } from '../driver/driver.js';
+import type { DriverConsumer, KafkaDriver, TopicDescription } from '../driver/driver.js';
+
+/** Which topic of which cluster. */
+type TopicIdentity = Pick<TopicDescription, 'topic' | 'topicId'>;
 
 /** A server's place in its consumer group, for modules that watch over the group. */
 export class ServerSeat {
@@ -19,6 +22,25 @@ export class ServerSeat {
     try {
       await admin.connect();
       return await admin.removeMember(this.groupId, memberId);
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
+  /**
+   * Whether these are members no more: the coordinator counts us among the group, and none of them. `false` where the
+   * topic is another cluster's, whose group of this name they may be in.
+   */
+  async areDropped(memberIds: readonly string[], { topic, topicId }: TopicIdentity): Promise<boolean> {
+    const { memberId } = this;
+    if (memberId === undefined) return false;
+    const admin = this.driver.createAdmin();
+    try {
+      await admin.connect();
+      const [known] = await admin.describeTopics([topic]);
+      if (known?.topicId !== topicId) return false;
+      const counted = await admin.memberIds(this.groupId);
+      return counted.includes(memberId) && !memberIds.some((other) => counted.includes(other));
     } finally {
       await admin.disconnect();
     }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { ServiceSettings } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
@@ -7,16 +8,21 @@ import { Setting } from './support/setting.js';
 // Scenarios wait for session timeouts and outages; a busy machine adds to that.
 jest.setTimeout(150_000);
 
+const modes = ['transaction', 'claim'] as const;
+type Mode = (typeof modes)[number];
+
 describe('What comes again', () => {
   let setting: Setting;
-  const scenarios = new Scenarios<'rewound' | 'twins'>();
+  const scenarios = new Scenarios<`${'rewound' | 'twins'} ${Mode}`>();
 
   beforeAll(async () => {
     setting = await Setting.open();
-    scenarios.start('rewound', async () => rewind(await setting.world()));
-    scenarios.start('twins', async () =>
-      handleTwins(await setting.world({ partitions: 4, withoutCaller: true })),
-    );
+    for (const mode of modes) {
+      scenarios.start(`rewound ${mode}`, async () => rewind(await setting.world(), { mode }));
+      scenarios.start(`twins ${mode}`, async () =>
+        handleTwins(await setting.world({ partitions: 4, withoutCaller: true }), { mode }),
+      );
+    }
   });
 
   afterAll(async () => {
@@ -24,14 +30,16 @@ describe('What comes again', () => {
     await scenarios.ended();
   });
 
-  it('does not run again after a rewind to 0, nor after the group was deleted', () =>
-    scenarios.result('rewound'));
-  it('has one effect for one key on four partitions at once, on two instances', () =>
-    scenarios.result('twins'));
+  describe.each(modes)('in %s mode', (mode) => {
+    it('does not run again after a rewind to 0, nor after the group was deleted', () =>
+      scenarios.result(`rewound ${mode}`));
+    it('has one effect for one key on four partitions at once, on two instances', () =>
+      scenarios.result(`twins ${mode}`));
+  });
 });
 
-async function rewind(world: CrashWorld): Promise<void> {
-  const first = await world.start('first').ready();
+async function rewind(world: CrashWorld, settings: Partial<ServiceSettings>): Promise<void> {
+  const first = await world.start('first', settings).ready();
   await world.publish(Array.from({ length: 200 }, (_, n) => ({ id: `event-${n}`, partition: n % 2 })));
   const answers = await Promise.all(
     Array.from({ length: 20 }, (_, n) => world.request({ id: `request-${n}` })),
@@ -45,13 +53,13 @@ async function rewind(world: CrashWorld): Promise<void> {
   );
   await world.admin.setCommitted(world.groupId, start);
   expect(await world.lag()).toBeGreaterThan(0);
-  const second = world.start('second');
+  const second = world.start('second', settings);
   await world.settled();
   await second.stop();
 
   await world.admin.deleteGroup(world.groupId);
   expect(await world.lag()).toBeGreaterThan(0);
-  const third = world.start('third');
+  const third = world.start('third', settings);
   await world.settled();
 
   expect(await violations(world, 'settled')).toEqual([]);
@@ -61,8 +69,8 @@ async function rewind(world: CrashWorld): Promise<void> {
   expect(third.exitCode === 0 || third.signalled === 'SIGTERM').toBe(true);
 }
 
-async function handleTwins(world: CrashWorld): Promise<void> {
-  await Promise.all([world.start('a').ready(), world.start('b').ready()]);
+async function handleTwins(world: CrashWorld, settings: Partial<ServiceSettings>): Promise<void> {
+  await Promise.all([world.start('a', settings).ready(), world.start('b', settings).ready()]);
   const keys = Array.from({ length: 60 }, (_, n) => `event-${n}`);
   await world.publish(
     [0, 1, 2, 3].flatMap((partition) =>

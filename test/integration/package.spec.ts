@@ -175,5 +175,5 @@ describe.each([
       types: ['function', 'function', 'function'],
       refused: Array.from({ length: 4 }, () => 'ERR_PACKAGE_PATH_NOT_EXPORTED'),
     });
-  }, 60_000);
+  });
 });

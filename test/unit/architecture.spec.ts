@@ -54,11 +54,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
 };
 
 /** Cycles that types alone close: two things that describe each other. Nothing of them is left at run time. */
-const TYPE_CYCLES: readonly string[][] = [
-  ['consumption/attempt.ts', 'consumption/group.ts'],
-  ['driver/kafkajs/connections.ts', 'driver/kafkajs/metadata-request.ts'],
-  ['testing/in-memory-kafka/group-member.ts', 'testing/in-memory-kafka/group.ts'],
-];
+const TYPE_CYCLES: readonly string[][] = [['consumption/attempt.ts', 'consumption/group.ts']];
 
 interface Import {
   readonly specifier: string;

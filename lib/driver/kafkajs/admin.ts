@@ -12,7 +12,7 @@ import {
 } from './admin-requests.js';
 import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
-import { FIND_COORDINATOR, LEAVE_GROUP } from './group-requests.js';
+import { DESCRIBE_GROUP, FIND_COORDINATOR, LEAVE_GROUP } from './group-requests.js';
 import type { ClusterMetadata, TopicMetadata } from './metadata-request.js';
 import { EARLIEST, LATEST, OFFSET_COMMIT, OFFSET_FETCH } from './offset-requests.js';
 import { check, ProtocolError, protocolType } from './protocol-error.js';
@@ -148,6 +148,13 @@ export class KafkajsAdmin implements DriverAdmin {
         if (protocolType(error) !== 'UNKNOWN_MEMBER_ID') throw error;
         return false;
       }
+    });
+  }
+
+  async memberIds(groupId: string): Promise<readonly string[]> {
+    return this.persist(`Asking for the members of "${groupId}"`, async () => {
+      const { members } = await this.toCoordinator(groupId, DESCRIBE_GROUP, { groupId });
+      return members.map(({ memberId }) => memberId);
     });
   }
 

@@ -4,17 +4,12 @@ import { sleep, type Clock } from '../../runtime/clock.js';
 import { isFatalConnectionError, isTimeout, unreachable } from './errors.js';
 import { openDoor, type KafkajsDoor, type RawConnection } from './kafkajs-internals.js';
 import { METADATA, type ClusterMetadata } from './metadata-request.js';
+import type { NodeAddress } from './node-address.js';
 import { ProtocolError } from './protocol-error.js';
 import type { RequestDefinition } from './request.js';
 
 /** Each purpose has its own socket: a broker answers one request of a connection at a time, and some block for seconds. */
 export type Purpose = 'control' | 'coordinator' | 'fetch' | 'fetch-aside' | 'produce';
-
-export interface NodeAddress {
-  readonly nodeId: number;
-  readonly host: string;
-  readonly port: number;
-}
 
 /** A client's sockets to the brokers of one cluster, opened when first needed. */
 export class Connections {

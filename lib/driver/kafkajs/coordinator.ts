@@ -1,6 +1,7 @@
 import { sleep, type Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
-import type { Connections, NodeAddress, Purpose } from './connections.js';
+import type { Connections, Purpose } from './connections.js';
+import type { NodeAddress } from './node-address.js';
 import { text } from './errors.js';
 import { FIND_COORDINATOR, LEAVE_GROUP } from './group-requests.js';
 import { ProtocolError, protocolType } from './protocol-error.js';

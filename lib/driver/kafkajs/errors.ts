@@ -50,7 +50,7 @@ export function unreachable(error: unknown): KafkaTransportError {
   return new BrokerUnreachableError(
     fatal
       ? `The Kafka brokers refused the connection: ${text(error)}. Check "client.ssl", "client.sasl" and "client.brokers".`
-      : `No Kafka broker can be reached: ${text(error)}. Check "client.brokers", and that they are up.`,
+      : `No Kafka broker can be reached: ${text(error)}. Check "client.brokers" and "client.ssl", and that the brokers are up.`,
     { cause: error, retryable: !fatal },
   );
 }

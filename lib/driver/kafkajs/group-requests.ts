@@ -1,4 +1,4 @@
-import type { NodeAddress } from './connections.js';
+import type { NodeAddress } from './node-address.js';
 import { check } from './protocol-error.js';
 import { defineRequest } from './request.js';
 

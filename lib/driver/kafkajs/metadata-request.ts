@@ -1,5 +1,5 @@
+import type { NodeAddress } from './node-address.js';
 import { defineRequest } from './request.js';
-import type { NodeAddress } from './connections.js';
 import { NO_TOPIC_ID } from './wire.js';
 
 export interface PartitionMetadata {

@@ -1,3 +1,4 @@
+import { headerName } from '../../messages/header-names.js';
 import type { RecordHeader } from '../../messages/record.js';
 
 const NO_HEADERS: readonly RecordHeader[] = Object.freeze([]);
@@ -111,7 +112,7 @@ export class RecordCursor {
       const length = this.varint();
       const end = this.at + length;
       if (length < 0 || end > this.recordEnd) throw new RangeError('a header ends outside its record');
-      const name = this.bytes.toString('utf8', this.at, end);
+      const name = headerName(this.bytes.toString('utf8', this.at, end));
       this.at = end;
       headers.push([name, this.take()]);
     }

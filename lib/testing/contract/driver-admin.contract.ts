@@ -110,6 +110,26 @@ export function adminContract(test: DeclareTest<DriverKit>): void {
     assert.equal(await consumer.driver.confirmMembership(), true);
   });
 
+  test('memberIds are those that the coordinator counts', async (kit) => {
+    const topic = await kit.topic(2);
+    const groupId = kit.name();
+    assert.deepEqual(await kit.admin.memberIds(groupId), []);
+    const [first, second] = [
+      kit.consumer({ topics: [topic], groupId }),
+      kit.consumer({ topics: [topic], groupId }),
+    ];
+    await Promise.all([first.start(), second.start()]);
+    const ids = () => [first, second].map(({ driver }) => driver.membership!.memberId).sort();
+    await eventually('both are in it', async () => String(await members()) === String(ids()));
+    const [removed, left] = [first.driver.membership!.memberId, second.driver.membership!.memberId];
+    await kit.admin.removeMember(groupId, removed);
+    const after = await members();
+    assert.ok(after.includes(left) && !after.includes(removed));
+    async function members(): Promise<string[]> {
+      return [...(await kit.admin.memberIds(groupId))].sort();
+    }
+  });
+
   test('a removed member makes room at once', async (kit) => {
     const topic = await kit.topic();
     const groupId = kit.name();

@@ -6,7 +6,7 @@ const POLL_MS = 20;
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  milliseconds = 30_000,
+  milliseconds = 50_000,
 ): Promise<void> {
   const deadline = systemClock.monotonic() + milliseconds;
   while (!(await condition())) {

@@ -4,11 +4,11 @@ import type { Ledger, OutboxRecord } from '../../execution/ledger.js';
 import { givenKey, positionKey } from '../../messages/idempotency-key.js';
 import { deferred } from '../../runtime/deferred.js';
 import { sleep, systemClock } from '../../runtime/clock.js';
+import { eventually } from './eventually.js';
 import {
   always,
   claimOf,
   conclusionOf,
-  eventually,
   isPending,
   look,
   newLane,
@@ -249,9 +249,15 @@ export function describeCare({ describe, it }: ContractRunner, world: CurrentWor
       const kept = Array.from({ length: 25 }, (_, n) => claimOf(given(`${n}`), 25 + n));
       await run(ledger, fence, [...claims, ...kept], {}, 50n);
       assert.equal(await pruneAll(ledger, { keys: LONG, messageIds: 1 }, 4), 25);
-      await eventually(async () => (await pruneAll(ledger, { keys: LONG, messageIds: 1 }, 4)) === 0);
+      await eventually(
+        'all is pruned',
+        async () => (await pruneAll(ledger, { keys: LONG, messageIds: 1 }, 4)) === 0,
+      );
       assert.equal((await look(ledger, fence, kept)).filter((verdict) => verdict === 'claimed').length, 0);
-      await eventually(async () => (await pruneAll(ledger, { keys: 1, messageIds: 1 }, 4)) > 0);
+      await eventually(
+        'the keys are old enough',
+        async () => (await pruneAll(ledger, { keys: 1, messageIds: 1 }, 4)) > 0,
+      );
     });
 
     it('leaves an execution alone that a transaction is taking over', async () => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
+import { eventually } from './eventually.js';
 import {
   always,
   claimOf,
   conclusionOf,
-  eventually,
   knownOf,
   look,
   outboxOf,
@@ -50,7 +50,10 @@ export function describeClaims({ describe, it }: ContractRunner, world: CurrentW
       await ledger.claims.claim(lane, [mine, claimOf('b', 6)], 300);
       await record(ledger, lane, 'a', 'charge');
       const theirs = claimOf('a', 90);
-      await eventually(async () => (await verdict(other, otherLane, theirs)) === 'resumed');
+      await eventually(
+        'the lease is over',
+        async () => (await verdict(other, otherLane, theirs)) === 'resumed',
+      );
       assert.deepEqual(await stepsOf(other, otherLane, 'a'), ['charge']);
 
       await rejectsWith(

@@ -143,15 +143,6 @@ export async function isPending(promise: Promise<unknown>): Promise<boolean> {
   return outcome === 'pending';
 }
 
-/** Waits until `condition` holds; at most ten seconds. */
-export async function eventually(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = systemClock.monotonic() + 10_000;
-  while (!(await condition())) {
-    if (systemClock.monotonic() > deadline) throw new Error(`Never came true: ${String(condition)}`);
-    await sleep(systemClock, 20);
-  }
-}
-
 /** By code and not by class: test runners load modules into realms of their own. */
 export async function rejectsWith(promise: Promise<unknown>, code: ErrorCode): Promise<void> {
   await assert.rejects(promise, (error: { code?: unknown; message?: unknown }) => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import type { MemberName, OtherMember } from '../../execution/ledger-members.js';
 import { systemClock } from '../../runtime/clock.js';
-import { eventually, type ContractRunner, type CurrentWorld } from './ledger-contract-world.js';
+import { eventually } from './eventually.js';
+import { type ContractRunner, type CurrentWorld } from './ledger-contract-world.js';
 
 const newGroup = () => `group-${systemClock.uuid().slice(-8)}`;
 const named = (groupId: string, ...ids: string[]): MemberName[] =>
@@ -49,7 +50,7 @@ export function describeMembers({ describe, it }: ContractRunner, world: Current
       await third.members.announce(named(group, 'c'), [group]);
       await world().die('a');
       const look = async () => facts(await other.members.announce(named(group, 'd'), [group]));
-      await eventually(async () => String(await look()) === 'a is dead,b is dead,c lives');
+      await eventually('two are dead', async () => String(await look()) === 'a is dead,b is dead,c lives');
       await other.members.forget({ groupId: group, memberId: 'a' });
       await other.members.forget({ groupId: group, memberId: 'nobody' });
       assert.deepEqual(await look(), ['b is dead', 'c lives']);
@@ -61,9 +62,9 @@ export function describeMembers({ describe, it }: ContractRunner, world: Current
       await ledger.members.announce(named(group, 'a'), [group]);
       await world().die('a');
       const look = async () => facts(await other.members.announce([], [group]));
-      await eventually(async () => String(await look()) === 'a is dead');
+      await eventually('it is dead', async () => String(await look()) === 'a is dead');
       // The first call may be the one that finds the connection broken.
-      await eventually(async () => {
+      await eventually('it lives again', async () => {
         await ledger.members.announce(named(group, 'a'), [group]).catch(() => undefined);
         return String(await look()) === 'a lives';
       });

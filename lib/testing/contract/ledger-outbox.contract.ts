@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../runtime/clock.js';
+import { eventually } from './eventually.js';
 import {
   always,
   claimOf,
   conclusionOf,
-  eventually,
   newLane,
   outboxOf,
   run,
@@ -87,7 +87,10 @@ export function describeOutbox({ describe, it }: ContractRunner, world: CurrentW
       ledger.markDispatched([records[0]!.id, records[2]!.id]);
       ledger.markDispatched([systemClock.uuid()]);
       assert.deepEqual((await ledger.takeFence(lane, always)).undispatched, [records[1]]);
-      await eventually(async () => (await other.takeFence(lane, always)).undispatched.length === 1);
+      await eventually(
+        'others see it',
+        async () => (await other.takeFence(lane, always)).undispatched.length === 1,
+      );
       assert.deepEqual((await other.takeFence(lane, always)).undispatched, [records[1]]);
     });
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../runtime/clock.js';
+import { eventually } from './eventually.js';
 import {
   always,
   claimOf,
   conclusionOf,
-  eventually,
   newLane,
   nothing,
   rejectsWith,
@@ -184,7 +184,7 @@ export function describeParking({ describe, it }: ContractRunner, current: Curre
       assert.ok(next !== undefined && next > HOUR / 2 && next <= HOUR);
       await ledger.parking.park(sequenceOf(fence, 'b', 1));
       await ledger.parking.park(sequenceOf(fence, 'c', 2, { retryAfter: 20 }));
-      await eventually(async () => (await due(ledger, lane)).heads.length === 2);
+      await eventually('both heads are due', async () => (await due(ledger, lane)).heads.length === 2);
       assert.deepEqual(await offsetsDue(ledger, lane), [1, 2]);
       assert.equal((await due(ledger, lane, 1)).heads.length, 1);
     });

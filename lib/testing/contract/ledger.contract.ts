@@ -4,6 +4,7 @@ import { describeConclusions } from './ledger-conclusions.contract.js';
 import { describeFailures } from './ledger-failures.contract.js';
 import { describeFences } from './ledger-fences.contract.js';
 import { describeMembers } from './ledger-members.contract.js';
+import { describeObstructions } from './ledger-obstructions.contract.js';
 import { describeOutbox } from './ledger-outbox.contract.js';
 import { describeParkedOrders } from './ledger-parked-orders.contract.js';
 import { describeParking } from './ledger-parking.contract.js';
@@ -46,6 +47,7 @@ export function describeLedgerContract(
     describeParkedOrders(runner, current);
     describeRedrive(runner, current);
     describeMembers(runner, current);
+    describeObstructions(runner, current);
     describeSteps(runner, current);
     describeClaims(runner, current);
     describeTakeovers(runner, current);

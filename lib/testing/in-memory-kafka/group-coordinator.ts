@@ -1,7 +1,8 @@
 import { StaleMemberError, TopicMissingError, WrongCallOrderError } from '../../errors/errors.js';
 import type { PartitionOffset } from '../../messages/record.js';
 import type { Broker } from './broker.js';
-import { Group, type GroupRefusal } from './group.js';
+import type { GroupRefusal } from './group-protocol.js';
+import { Group } from './group.js';
 import type { TopicStore } from './topic-store.js';
 
 /** Who commits: a member in its generation, or nobody for a group without members. */

@@ -2,14 +2,7 @@ import type { AssignerMember } from '../../driver/driver.js';
 import type { TopicPartition } from '../../messages/record.js';
 import type { Deferred } from '../../runtime/deferred.js';
 import type { Broker, CancelTimer } from './broker.js';
-import type { GroupRefusal, Joined, JoinRequest } from './group.js';
-
-/** An assigner that a member offers, and what it says about itself under it. */
-export interface Protocol {
-  readonly name: string;
-  readonly topics: readonly string[];
-  readonly userData: Buffer | null;
-}
+import type { GroupRefusal, Joined, JoinRequest, Protocol } from './group-protocol.js';
 
 /** What the coordinator keeps about one member. */
 export class GroupMember {

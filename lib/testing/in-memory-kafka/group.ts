@@ -1,27 +1,8 @@
-import type { AssignerMember } from '../../driver/driver.js';
 import type { TopicPartition } from '../../messages/record.js';
 import { deferred } from '../../runtime/deferred.js';
 import type { Broker, CancelTimer } from './broker.js';
-import { GroupMember, type Protocol } from './group-member.js';
-
-/** Why the coordinator turned a member down, in Kafka's terms. */
-export type GroupRefusal =
-  'unknown-member' | 'illegal-generation' | 'rebalance-in-progress' | 'inconsistent-protocol';
-
-export interface JoinRequest {
-  readonly memberId: string;
-  readonly sessionTimeout: number;
-  readonly rebalanceTimeout: number;
-  /** Preferred first. */
-  readonly protocols: readonly Protocol[];
-}
-
-export interface Joined {
-  readonly generationId: number;
-  readonly protocol: string;
-  /** Only for the leader: who has to be given partitions. */
-  readonly members: readonly AssignerMember[] | undefined;
-}
+import { GroupMember } from './group-member.js';
+import type { GroupRefusal, Joined, JoinRequest } from './group-protocol.js';
 
 export type GroupAssignment = ReadonlyMap<string, readonly TopicPartition[]>;
 export type GroupState = 'empty' | 'preparing-rebalance' | 'completing-rebalance' | 'stable';

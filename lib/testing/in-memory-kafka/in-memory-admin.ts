@@ -84,6 +84,10 @@ export class InMemoryAdmin implements DriverAdmin {
     return this.#request('a member removal', () => this.cluster.coordinator.group(groupId).remove(memberId));
   }
 
+  memberIds(groupId: string): Promise<readonly string[]> {
+    return this.#request('a group description', () => this.cluster.coordinator.group(groupId).memberIds);
+  }
+
   /** As if this process had died. */
   crash(): void {
     this.#connection.sever();

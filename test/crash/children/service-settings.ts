@@ -19,6 +19,8 @@ export interface ServiceSettings {
   readonly failPoint?: FailPoint | undefined;
   /** Default `transaction`. */
   readonly mode?: 'transaction' | 'claim' | undefined;
+  /** In claim mode: no step but that of the effect, so that whatever fails is a part of the library. */
+  readonly withoutCalls?: boolean | undefined;
   /** Partitions worked on at once. Default 4. */
   readonly concurrency?: number | undefined;
   /** Default `partition`. Under `key`, the keys of a group run at once. */

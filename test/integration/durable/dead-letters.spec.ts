@@ -37,6 +37,7 @@ describe('dead letters of handlers that run at once', () => {
     expect(letters.map((letter) => headerText(letter, 'dlt-exception-message')).sort()).toEqual(
       KEYS.map((key) => `not value of ${key}`),
     );
+    expect(headerText(letters[0]!, 'dlt-exception-class')).toBe('KafkaTerminalException');
     const dead = await world.query<{ record_value: Buffer }>(
       'select record_value from {schema}.dead_letters',
     );

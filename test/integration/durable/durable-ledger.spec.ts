@@ -103,6 +103,16 @@ describe('DurableLedger', () => {
       { handler: 'Handlers.onT', completed: 2, dead: 1 },
     ]);
     await expect(ledger.list({ limit: 0 })).rejects.toThrow(/limit.*from 1 to 1000/);
+    await expect(ledger.list({ state: 'ded' as never })).rejects.toThrow(/"execution filter.state" is 'ded'/);
+    const misspelt = { hanlder: 'Handlers.onT' } as object;
+    for (const call of [
+      ledger.list(misspelt),
+      ledger.find('k', misspelt),
+      ledger.counts(misspelt),
+      ledger.inWork(misspelt),
+    ]) {
+      await expect(call).rejects.toThrow(/hanlder" is not an option.*Did you mean "handler"/);
+    }
   });
 
   it('runs a transaction outside handlers whose writes and records happen together', async () => {

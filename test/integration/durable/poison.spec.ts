@@ -63,5 +63,5 @@ describe('a poison record between two thousand good ones', () => {
     expect(seen).toEqual(good);
     const letters = world.kafka.records('t.dlt');
     expect(letters.map((letter) => headerText(letter, 'dlt-original-offset'))).toEqual([`${POISON}`]);
-  }, 60_000);
+  });
 });

@@ -132,6 +132,8 @@ describe('privileges', () => {
     await ledger.care.beat();
     const member = { groupId: lane.scope.group, memberId: 'm' };
     expect(await ledger.members.announce([member], [lane.scope.group])).toEqual([]);
+    expect(await ledger.members.obstructions([lane.scope.group])).toEqual([]);
+    expect(await ledger.members.endTransactions(lane.scope.group, 'nobody')).toBe(0);
     await ledger.members.forget(member);
     await ledger.members.withdraw();
     const bounds = { settled: -1_000, abandoned: -1_000, silence: 0, limit: 10 };

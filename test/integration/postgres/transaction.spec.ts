@@ -239,6 +239,8 @@ describe('a transaction in Postgres', () => {
       "prepare transaction 'x'",
       '-- done\n commit',
       '/* a */ /* b */ commit',
+      'select 1; commit',
+      "select ';'; -- and\n commit; select 1",
     ])('that refuses to end the transaction: %s', async (text) => {
       const { transaction } = await begin(ledger, fence);
       await expect(transaction.client.query(text)).rejects.toThrow(/belongs to the library/);
@@ -258,9 +260,10 @@ describe('a transaction in Postgres', () => {
       expect(await schema.effects()).toEqual(['kept']);
     });
 
-    it('whose transaction a multi-statement string cannot end unnoticed', async () => {
+    it('whose transaction a text that hides its end cannot end unnoticed', async () => {
       const { transaction } = await begin(ledger, fence);
-      await transaction.client.query('select 1; rollback');
+      await transaction.client.query('set local standard_conforming_strings = off');
+      await transaction.client.query("select 'it\\''; rollback; --'");
       await expect(transaction.commit(nothing)).rejects.toThrow(/ended the transaction/);
       const { transaction: next, verdicts } = await begin(ledger, fence);
       await next.rollback();

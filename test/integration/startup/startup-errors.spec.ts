@@ -68,7 +68,7 @@ describe.each(EXPECTED)('%s', (scenario, message) => {
     expect(output).not.toContain('not-the-pass-phrase');
     if (password.length > 3) expect(output).not.toContain(password);
     expect(lines.length).toBeLessThanOrEqual(24);
-  }, 60_000);
+  });
 });
 
 it.each(['database password wrong', 'option unknown', 'topic missing', 'pool too small'] as const)(

@@ -100,7 +100,7 @@ describe.each(['durable', 'not durable'] as const)('%s handlers', (kind) => {
   let service: Service;
   beforeAll(async () => {
     service = await startService(kind);
-  }, 60_000);
+  });
 
   /** The odd record, and a good one behind it in the same partition. */
   async function eventAfter(odd: Partial<OutgoingRecord>): Promise<Seen> {
@@ -255,7 +255,7 @@ describe('idempotency keys', () => {
   let service: Service;
   beforeAll(async () => {
     service = await startService('durable');
-  }, 60_000);
+  });
 
   it.each([
     ['of a megabyte', 'idempotency-key', Buffer.alloc(MEGABYTE, 'k'), 'key-too-long'],

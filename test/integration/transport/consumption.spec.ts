@@ -68,7 +68,7 @@ describe('Consumption on a real broker', () => {
     expect(seen[0]).toEqual(numbers(0, MANY));
     expect(seen[1]).toEqual(numbers(0, seen[1]!.length));
     expect(statuses).not.toContain('rebalancing');
-  }, 60_000);
+  });
 
   it('hands partitions over in order, each record handled once, when servers join and leave', async () => {
     const topic = await apps.topic('handover', { partitions: 4 });
@@ -111,7 +111,7 @@ describe('Consumption on a real broker', () => {
     await emitting;
     await eventually(() => seen.every((values) => values.length >= emitted));
     for (const values of seen) expect(values).toEqual(numbers(0, emitted));
-  }, 60_000);
+  });
 
   it('reads partitions that are added, and a topic that is deleted and made anew, from their first record', async () => {
     const topic = await apps.topic('changing');
@@ -159,5 +159,5 @@ describe('Consumption on a real broker', () => {
     await apps.consumed(group, topic, 400);
     await producer.disconnect();
     await admin.disconnect();
-  }, 60_000);
+  });
 });

@@ -121,7 +121,7 @@ describe('What nobody hears of in the built-in transport', () => {
     for (const topic of [topics.asked, topics.outer, topics.slow, topics.serialized])
       client.subscribeToResponseOf(topic);
     await client.connect();
-  }, 60_000);
+  });
 
   afterAll(() => apps.dispose(), 60_000);
 

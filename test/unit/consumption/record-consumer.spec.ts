@@ -84,10 +84,33 @@ describe('RecordConsumer', () => {
     await entered.promise;
     await engine.consumer.revoke();
     expect(engine.consumer.commits).toEqual([]);
+    expect(engine.log.lines).toEqual([
+      'warn Work on t[0] has not ended within the time that a rebalance leaves (30 ms): it is given up, and comes again',
+    ]);
     const [again] = await engine.consumer.assign({});
     engine.consumer.deliver(again!, recordsOf(again!, 2));
     await eventually(() => engine.consumer.committed() === 2n);
     expect(engine.store).toEqual(['0', '1']);
+  });
+
+  it('says at which partitions work was given up at shutdownTimeout', async () => {
+    const entered = deferred();
+    engine = new ScriptedEngine(
+      ({ delivery }) => {
+        if (delivery.partition.partition === 0) return undefined;
+        entered.resolve();
+        return new Promise(() => undefined);
+      },
+      { shutdownTimeout: 10 },
+    );
+    for (const partition of await engine.start(2)) {
+      engine.consumer.deliver(partition, recordsOf(partition, 1));
+    }
+    await entered.promise;
+    await engine.records.stop();
+    expect(engine.log.lines).toEqual([
+      'warn Work on t[1] has not ended within shutdownTimeout (10 ms): it is given up, and comes again',
+    ]);
   });
 
   it('does not wait for the slot of a partition that goes on when another is lost', async () => {
@@ -105,6 +128,33 @@ describe('RecordConsumer', () => {
     engine.consumer.deliver(second!, recordsOf(second!, 1));
     await new Promise((resolve) => setImmediate(resolve));
     await expect(inTime(engine.records.onRevoked([second!], 'lost'))).resolves.toBe(true);
+  });
+
+  it('stores where it goes on behind an offset that is past the end, though that is lower', async () => {
+    engine = new ScriptedEngine(({ delivery }, write) => write(`${delivery.record.offset}`));
+    await engine.records.start();
+    const [partition] = await engine.consumer.assign({ startOffset: 100n });
+    engine.records.onOffsetOutOfRange(partition!, 100n, 2n);
+    expect(engine.log.matching('t[0]: offset 100 is past the end, reading goes on at 2')).toHaveLength(1);
+    await eventually(() => engine.consumer.committed() === 2n);
+    engine.consumer.deliver(partition!, recordsOf(partition!, 2, 2));
+    await eventually(() => engine.consumer.committed() === 4n);
+    expect(engine.store).toEqual(['2', '3']);
+  });
+
+  it('stores nothing ahead of what runs where records were deleted', async () => {
+    const leave = deferred();
+    engine = new ScriptedEngine(() => leave.promise);
+    const [partition] = await engine.start();
+    engine.consumer.deliver(partition!, recordsOf(partition!, 1));
+    engine.records.onOffsetOutOfRange(partition!, 1n, 10n);
+    expect(engine.log.matching('t[0]: offset 1 does not exist any more, reading goes on at 10')).toHaveLength(
+      1,
+    );
+    engine.consumer.deliver(partition!, recordsOf(partition!, 1, 10));
+    expect(engine.consumer.commits).toEqual([]);
+    leave.resolve();
+    await eventually(() => engine.consumer.committed() === 11n);
   });
 
   it('ignores records of an assignment that is over', async () => {

@@ -1,7 +1,9 @@
 import { jest } from '@jest/globals';
-import { FailOver, type GroupSeat } from '../../../lib/execution/fail-over.js';
+import { FailOver } from '../../../lib/execution/fail-over.js';
+import type { GroupSeat } from '../../../lib/execution/group-seat.js';
 import { InMemoryLedger } from '../../../lib/testing/in-memory-ledger.js';
 import { InMemoryLedgerStore } from '../../../lib/testing/in-memory-ledger-store.js';
+import { always, claimOf, newLane } from '../../support/ledger-lane.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { SeededClock } from '../../support/seeded-clock.js';
 
@@ -20,6 +22,10 @@ class TestSeat implements GroupSeat {
   drop(memberId: string): Promise<boolean> {
     this.dropped.push(memberId);
     return this.answer();
+  }
+
+  areDropped(): Promise<boolean> {
+    return Promise.resolve(false);
   }
 
   confirm(): Promise<void> {
@@ -59,6 +65,7 @@ describe('FailOver', () => {
     return { ledger, seat, failOver };
   }
 
+  const fenceOwner = () => [...store.fences.values()][0]!.owner;
   const announced = () => [...store.members.values()].map(({ memberId }) => memberId).sort();
   const die = async ({ ledger, failOver }: Instance) => {
     ledger.crash();
@@ -86,6 +93,21 @@ describe('FailOver', () => {
     expect(announced()).toEqual(['second', 'third']);
     await clock.run(60_000);
     expect(second.seat.dropped.length + third.seat.dropped.length).toBeLessThanOrEqual(2);
+  });
+
+  it('ends what transactions of a dead process the database still holds open', async () => {
+    // As on a machine that was switched off, whose connections nobody has closed.
+    const [first, second] = [await start('first'), await start('second')];
+    const lane = newLane({ scope: { group: GROUP, handler: 'Orders.onPlaced' } });
+    const { fence } = await clock.settle(first.ledger.takeFence(lane, always));
+    const transaction = first.ledger.transaction();
+    await clock.settle(transaction.claim({ fence, advanceTo: 1n, executions: [claimOf('key')] }));
+    first.ledger.members.die();
+    running.splice(running.indexOf(first.failOver), 1);
+    await clock.settle(first.failOver.stop());
+    store.members.set('first', { groupId: GROUP, memberId: 'first', instance: fenceOwner() });
+    await clock.until(() => second.seat.dropped.length > 0, 2_000);
+    await clock.until(() => transaction.broken, 1_000);
   });
 
   it('is done by a process that was started later', async () => {

@@ -51,6 +51,18 @@ describe('the idempotency key of a record', () => {
     expect(describeKey(text)).toBe(uuid);
   });
 
+  it.each([
+    ['upper case', uuid.toUpperCase()],
+    ['a dash elsewhere', uuid.replace('0190a1b2-0', '0190a1b20-')],
+    ['no dashes but as long', uuid.replaceAll('-', '0')],
+    ['a last digit that is none', `${uuid.slice(0, -1)}g`],
+    ['a last but one digit that is none', `${uuid.slice(0, -2)}:0`],
+  ])('keeps as text what is no canonical UUID: %s', (_what, text) => {
+    const { encoded } = givenKey('given', text, 'x');
+    expect(encoded.subarray(1).toString()).toBe(text);
+    expect(describeKey(encoded)).toBe(text);
+  });
+
   it('is told apart by what handlers and people read of it, also where it is no text', () => {
     const [one, other] = ['ff01', 'fe01'].map(
       (hex) => givenKey('given', Buffer.from(hex, 'hex'), 'x').encoded,
@@ -108,5 +120,11 @@ describe('the fingerprint', () => {
       value('abc', null),
     ];
     expect(new Set(different).size).toBe(different.length);
+  });
+
+  it('stays what ledgers have stored', () => {
+    const stored = (key: Buffer | null, value: Buffer | null) => fingerprint(record([], { key, value }));
+    expect(stored(Buffer.from('customer-1'), Buffer.from('{"id":1}'))).toBe(-1_381_677_806_479_980_717n);
+    expect(stored(null, null)).toBe(3_832_268_470_757_413_528n);
   });
 });

@@ -1,5 +1,6 @@
 import { Broker } from '../../../lib/testing/in-memory-kafka/broker.js';
-import { Group, type GroupRefusal, type Joined } from '../../../lib/testing/in-memory-kafka/group.js';
+import type { GroupRefusal, Joined } from '../../../lib/testing/in-memory-kafka/group-protocol.js';
+import { Group } from '../../../lib/testing/in-memory-kafka/group.js';
 import { SeededClock } from '../../support/seeded-clock.js';
 
 describe('Group', () => {

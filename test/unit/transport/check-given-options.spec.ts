@@ -74,6 +74,7 @@ describe('Options that are wrong', () => {
     [{ client: { brokers: [undefined] } }, `"client.brokers[0]" is undefined; it must be 'host:port'`],
     [{ client: { brokers: ['a:1', 'localhost'] } }, `"client.brokers[1]" is a text of another form`],
     [{ client: { brokers: ['a:1,b:1'] } }, `"client.brokers[0]" is a text of another form`],
+    [{ client: { brokers: ['kafka://a:1'] } }, `"client.brokers[0]" is a text of another form`],
     [{ client: 'localhost:9092' }, '"client" is a text; it must be an object'],
     [{ client: { sasl: 'pass-phrase' } }, '"client.sasl" is a text; it must be an object'],
     [
@@ -94,6 +95,8 @@ describe('Options that are wrong', () => {
     [{ driver: {} }, '"driver" is an object; it must be an object with a method createConsumer()'],
     [{ groupCommit: 5 }, '"groupCommit" is 5; it must be an object, or false'],
     [{ deadLetter: null }, '"deadLetter" must be true, a topic, or { topic }'],
+    [{ deadLetter: 'orders dead' }, '"deadLetter" must be true, a topic, or { topic }'],
+    [{ deadLetter: { topic: '' } }, '"deadLetter" must be true, a topic, or { topic }'],
     [null, '"options" is null; it must be an object'],
   ])('are refused by name, on both sides alike: %j', (options, message) => {
     expect(refusal(options)).toContain(message);

@@ -1,0 +1,6 @@
+/** Where a broker listens, as another broker tells it. */
+export interface NodeAddress {
+  readonly nodeId: number;
+  readonly host: string;
+  readonly port: number;
+}
