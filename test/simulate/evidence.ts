@@ -1,4 +1,4 @@
-import type { HandlerName, Ordering, PlannedParking, Topic } from './plan.js';
+import type { HandlerName, Mode, Ordering, PlannedParking, Topic } from './plan.js';
 
 /** A record of the load, as somebody who only reads topics sees it. */
 export interface LoadRecord {
@@ -106,6 +106,7 @@ export interface FenceMove {
 export interface Evidence {
   /** What was asked for. */
   readonly asked: {
+    readonly mode: Mode;
     readonly ordering: Ordering;
     readonly deadLetter: boolean;
     readonly parking: PlannedParking | undefined;

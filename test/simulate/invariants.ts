@@ -1,5 +1,5 @@
 import type { DeadLetter, Effect, Evidence, LoadRecord, ParkedRecord } from './evidence.js';
-import type { Behaviour, HandlerName, PlannedMessage } from './plan.js';
+import { modeOf, type Behaviour, type HandlerName, type PlannedMessage } from './plan.js';
 
 export type InvariantName = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8';
 
@@ -45,7 +45,8 @@ function* effectOnce(evidence: Evidence, messages: Messages) {
     const own = effects.filter((effect) => effect.handler === handler && places.has(placeOf(effect)));
     for (const effect of own) left.delete(effect);
     const wanted = fateOf(evidence, messages, handler, group) === 'completed' ? 1 : 0;
-    if (own.length === wanted) continue;
+    if (own.length === wanted || (own.length === 1 && mayBeLeft(evidence, messages, handler, group)))
+      continue;
     const runs = own.map(({ run, ...effect }) => `run ${run} at ${placeOf(effect)}`).join(', ');
     yield `${handler} of ${identity} has ${own.length} effects, not ${wanted}${runs && `: ${runs}`}`;
   }
@@ -170,7 +171,8 @@ function* fencing({ fenceMoves }: Evidence) {
 }
 
 /** What committed runs emitted is produced, each under one id; nothing of others is. */
-function* outbox({ effects, outputs }: Evidence) {
+function* outbox(evidence: Evidence, messages: Messages) {
+  const { effects, outputs } = evidence;
   const committed = new Map(effects.map((effect) => [effect.run, effect]));
   const ids = new Map<string, Set<string>>();
   for (const { handler, run, index, messageId } of outputs) {
@@ -179,9 +181,13 @@ function* outbox({ effects, outputs }: Evidence) {
     const name = `${run}/${index}`;
     ids.set(name, (ids.get(name) ?? new Set()).add(messageId));
   }
-  for (const { handler, run, emits } of effects) {
+  const left = leftEffects(evidence, messages);
+  for (const effect of effects) {
+    const { handler, run, emits } = effect;
     for (let index = 0; index < emits; index++) {
       const { size } = ids.get(`${run}/${index}`) ?? new Set();
+      // What its handler would have emitted at its end.
+      if (size === 0 && left.has(effect) && !effect.emitsInStep) continue;
       if (size !== 1)
         yield `record ${index} of run ${run} of ${handler} was produced under ${size} ids, not 1`;
     }
@@ -228,6 +234,35 @@ function fateOf(
   if (!evidence.ordered.some(isOf)) return fate;
   const { state } = evidence.endings.find(isOf) ?? {};
   return state === 'dead' || state === 'skipped' ? state : fate;
+}
+
+/**
+ * Under a claim an effect outlives the failure of its handler, and an operator may have the record end before the handler
+ * is tried again.
+ */
+function mayBeLeft(
+  evidence: Evidence,
+  messages: Messages,
+  handler: HandlerName,
+  group: readonly LoadRecord[],
+): boolean {
+  if (modeOf(evidence.asked, handler) !== 'claim') return false;
+  const { kind } = messages.get(group[0]!.n)!.behaviour[handler];
+  // These fail before they write.
+  if (kind === 'poison' || kind === 'terminal') return false;
+  return fateOf(evidence, messages, handler, group) !== 'completed';
+}
+
+function leftEffects(evidence: Evidence, messages: Messages): Set<Effect> {
+  const left = new Set<Effect>();
+  for (const { handler, group } of executions(evidence.records)) {
+    if (!mayBeLeft(evidence, messages, handler, group)) continue;
+    const places = new Set(group.map(placeOf));
+    for (const effect of evidence.effects) {
+      if (effect.handler === handler && places.has(placeOf(effect))) left.add(effect);
+    }
+  }
+  return left;
 }
 
 /** The record under which an execution ended. */

@@ -1,7 +1,7 @@
 /** Program: `npm run simulate`. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { Worker, type ResourceLimits } from 'node:worker_threads';
 import { createBrokenBuild } from '../support/broken-build.js';
 import type { Violation } from './invariants.js';
 import { readOptions, USAGE, type Options } from './options.js';
@@ -18,6 +18,12 @@ interface Summary {
   steps: number;
   failure: Failure | undefined;
 }
+
+/**
+ * Each seed has several applications, which are garbage at its end. In a young generation of the usual size most of them
+ * live long enough to be copied twice, and to be collected with the old one.
+ */
+const LIMITS: ResourceLimits = { maxYoungGenerationSizeMb: 256 };
 
 process.exitCode = await main(process.argv.slice(2));
 
@@ -129,7 +135,7 @@ function perform(
   stopping?: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(program, { workerData: task });
+    const worker = new Worker(program, { workerData: task, resourceLimits: LIMITS });
     const stop = () => void worker.terminate();
     stopping?.addEventListener('abort', stop, { once: true });
     worker.on('message', onMessage);

@@ -118,6 +118,8 @@ export interface Plan {
   readonly parking: PlannedParking | undefined;
   readonly sessionTimeout: number;
   readonly commitInterval: number;
+  /** Instances look at each other, and have the dead taken out of the group. */
+  readonly fastFailover: boolean;
   /** Milliseconds by which the wall clocks of instances are wrong. */
   readonly skew: readonly number[];
   readonly messages: readonly PlannedMessage[];
@@ -132,7 +134,7 @@ const MAX_INSTANCES = 4;
 /** Most runs of a handler that fail before it succeeds. */
 const FAILING_RUNS = 2;
 /** Steps of the scheduler over which load and faults are spread. */
-const SPAN = 800;
+const SPAN = 600;
 const EVENT_TROUBLE = ['flaky', 'flaky', 'swallows', 'poison', 'terminal'] as const;
 const REQUEST_TROUBLE = ['flaky', 'poison'] as const;
 
@@ -181,9 +183,10 @@ export function planOf(seed: number): Plan {
     attempts: FAILING_RUNS + 1 + dice.pick(3),
     deadLetter: chance(0.8),
     sessionTimeout: among(4_000, 10_000),
-    commitInterval: among(50, 200, 1_000),
+    commitInterval: among(100, 1_000, 5_000),
     skew: Array.from({ length: MAX_INSTANCES }, () => (chance(0.1) ? among(-600_000, 600_000) : 0)),
     parking,
+    fastFailover: chance(0.5),
     messages: parking ? messages.map((each) => sickened(each, chance)) : messages,
     faults,
     rewind: chance(0.1),
@@ -283,7 +286,7 @@ function fault(
 }
 
 /** The mode of a handler. */
-export function modeOf({ mode }: Plan, handler: HandlerName): 'transaction' | 'claim' {
+export function modeOf({ mode }: Pick<Plan, 'mode'>, handler: HandlerName): 'transaction' | 'claim' {
   if (mode !== 'mixed') return mode;
   return handler === 'second' ? 'claim' : 'transaction';
 }

@@ -9,7 +9,7 @@ export function explained(plan: Plan, violations: readonly Violation[], trace: r
     described(plan),
     ...plan.messages.map((message) => `  ${messageText(message)}`),
     '',
-    '     time      step  who     what',
+    '     time      step  who      what',
     ...trace,
   ].join('\n');
 }

@@ -58,8 +58,8 @@ export class Scheduler {
     return Math.floor(this.random() * below);
   }
 
-  /** Runs one of the things that may happen now, and lets all promises go on that can. */
-  async step(): Promise<void> {
+  /** Runs one of the things that may happen now. Tells whether anything ran: then promises may go on. */
+  step(): boolean {
     this.steps++;
     this.elapsed += this.settings.tick;
     this.makeDue();
@@ -67,7 +67,7 @@ export class Scheduler {
       const next = this.timers[0];
       if (!next) {
         this.elapsed += IDLE;
-        return;
+        return false;
       }
       this.elapsed = Math.max(this.elapsed, next.at);
       this.makeDue();
@@ -77,13 +77,13 @@ export class Scheduler {
     // What is left has no order worth keeping: the next one is picked by chance anyway.
     this.ready[index] = this.ready[this.ready.length - 1]!;
     this.ready.pop();
-    if (task.cancelled || task.owner.state === 'dead') return;
+    if (task.cancelled || task.owner.state === 'dead') return false;
     if (task.owner.state === 'frozen') {
       task.owner.held.push(task);
-      return;
+      return false;
     }
     task.work();
-    await settled();
+    return true;
   }
 
   /** For processes. */
@@ -226,9 +226,4 @@ const START = Date.UTC(2030, 0, 1);
 
 function isBefore(left: Timer, right: Timer): boolean {
   return left.at < right.at || (left.at === right.at && left.order < right.order);
-}
-
-/** All promises that could go on have gone on. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -125,7 +125,7 @@ export class Service {
     const assembled = new Promise<void>((resolve) => (onAssembled = resolve));
 
     @Module({
-      imports: [DurableModule.forRoot({ ledger, clock, lease: plan.lease })],
+      imports: [DurableModule.forRoot({ ledger, clock, lease: plan.lease, fastFailover: plan.fastFailover })],
       controllers: [controllerOf(plan)],
       providers: [{ provide: HANDLERS, useValue: settings.work(clock) }],
     })
@@ -162,10 +162,7 @@ export class Service {
     return new Service(process, app, assembled, driver, ledger);
   }
 
-  /**
-   * Resolves when the application is put together: Nest looks on the disk for packages that may be there, which takes real
-   * time. From then on all that it does takes virtual time.
-   */
+  /** Resolves when the application is put together. From then on all that it does takes virtual time. */
   async start(): Promise<void> {
     this.listening = this.app.listen();
     this.listening.catch(() => undefined);

@@ -9,6 +9,6 @@ export class Trace {
   /** @param who a process, `broker`, `store`, or `fault`. */
   add(who: string, what: string): void {
     const seconds = (this.scheduler.elapsed / 1000).toFixed(3).padStart(9);
-    this.lines.push(`${seconds} s ${String(this.scheduler.steps).padStart(6)}  ${who.padEnd(8)}${what}`);
+    this.lines.push(`${seconds} s ${String(this.scheduler.steps).padStart(6)}  ${who.padEnd(9)}${what}`);
   }
 }

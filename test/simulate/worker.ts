@@ -2,6 +2,7 @@
 import 'reflect-metadata';
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Violation } from './invariants.js';
+import { leaveOutWebSockets } from './nest-packages.js';
 import { planOf, type Plan } from './plan.js';
 import { shrink } from './shrink.js';
 import { run } from './world.js';
@@ -29,6 +30,7 @@ const post = (message: WorkerMessage) => parentPort!.postMessage(message);
 const task = workerData as WorkerTask;
 // Errors are thrown by the thousand, and nobody reads where from.
 Error.stackTraceLimit = 0;
+leaveOutWebSockets();
 if (task.kind === 'search') await search(task);
 else await explain(task);
 

@@ -76,7 +76,7 @@ class World {
     this.fleet.startAll();
     const actions = this.actions();
     for (const { step, act } of actions) {
-      while (this.scheduler.steps < step) await this.step();
+      await this.goOn(() => this.scheduler.steps >= step);
       act();
     }
     this.trace.add('world', 'heals');
@@ -191,24 +191,37 @@ class World {
     await this.until('everything is read again', () => this.isDone);
   }
 
-  private async step(): Promise<void> {
-    await this.scheduler.step();
-    this.observer.look();
-    if (this.fleet.hasWork) await this.fleet.settle();
-  }
-
   /** Goes on until `isOver`, or notes that it did not come to that in time. */
   private async until(what: string, isOver: () => boolean): Promise<void> {
-    const deadline = this.scheduler.elapsed + PATIENCE;
-    for (let steps = 0; ; steps++) {
-      if (steps % 16 === 0 && isOver()) return;
-      if (this.scheduler.elapsed > deadline || this.scheduler.steps > MAX_STEPS) {
-        const trouble = this.fleet.trouble.join(', ');
-        const waiting = this.caller.waiting > 0 ? `, ${this.caller.waiting} requests wait` : '';
-        this.stuck.push(`not in time: ${what}${trouble && ` (${trouble})`}${waiting}`);
-        return;
-      }
-      await this.step();
-    }
+    const { scheduler } = this;
+    const deadline = scheduler.elapsed + PATIENCE;
+    const isLate = () => scheduler.elapsed > deadline || scheduler.steps > MAX_STEPS;
+    let asked = 0;
+    let done = false;
+    await this.goOn(() => (done = asked++ % 16 === 0 && isOver()) || isLate());
+    if (done) return;
+    const trouble = this.fleet.trouble.join(', ');
+    const waiting = this.caller.waiting > 0 ? `, ${this.caller.waiting} requests wait` : '';
+    this.stuck.push(`not in time: ${what}${trouble && ` (${trouble})`}${waiting}`);
+  }
+
+  /** Takes steps until `isOver`, which is asked before each. After each, all promises go on that can. */
+  private goOn(isOver: () => boolean): Promise<void> {
+    // By callbacks: with promises this would cost as much as many a step.
+    return new Promise((resolve, reject) => {
+      const turn = (): void => {
+        try {
+          for (;;) {
+            this.observer.look();
+            if (this.fleet.hasWork) return void this.fleet.settle().then(turn, reject);
+            if (isOver()) return resolve();
+            if (this.scheduler.step()) return void setImmediate(turn);
+          }
+        } catch (error) {
+          reject(error as Error);
+        }
+      };
+      turn();
+    });
   }
 }

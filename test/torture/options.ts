@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { oneOf, OptionError, readArguments, shown, wholeNumber } from '../../sample/command-line.js';
 import { defaultFaults, faultNamed, faultNames } from './faults/catalogue.js';
 
@@ -104,10 +106,15 @@ export function parseOptions(args: readonly string[], drawSeed: () => number): C
       failing: wholeNumber('--failing', values.failing, 0, 50),
       parking: values.parking,
       patience: wholeNumber('--patience', values.patience, 10, 600),
-      library: values.library,
+      library: library(values.library),
       json: values.json,
     },
   };
+}
+
+function library(folder: string | undefined): string | undefined {
+  if (folder === undefined || existsSync(join(folder, 'index.js'))) return folder;
+  throw new OptionError(`--library: there is no index.js in "${folder}". Give the folder of a build.`);
 }
 
 function faults(text: string, cluster: boolean): string[] {

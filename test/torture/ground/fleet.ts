@@ -115,7 +115,7 @@ export class Fleet {
     void until('its end', () => !instance.running, 2 ** 31 - 1)
       .then(async () => {
         if (instance.dismissed || this.closing) return;
-        // Who finds no server at its start ends, and is started again, as users have it.
+        // Who finds no server at its start ends, and is started again, as users have it; so does who left and joins again.
         if (instance.joined) this.unplannedEnds++;
         this.events.event(`${instance.describe()}; another one is started`);
         await sleep(RESTART_PAUSE);

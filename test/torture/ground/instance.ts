@@ -36,6 +36,7 @@ export class Instance {
   frozen = false;
   /** Something was done to it that its own counters may not know of. */
   disturbed = false;
+  /** It has joined its group, and has not left it by itself. */
   joined = false;
   exit: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
   /** Names of fail points that it came by. */
@@ -145,6 +146,7 @@ export class Instance {
 
   private take(told: Told): void {
     if (told.told === 'joined') this.joined = true;
+    else if (told.told === 'left') this.joined = false;
     else if (told.told === 'churned') this.churned?.();
     else if (told.told === 'report') this.reports.shift()?.(told);
     this.parts.onTold(told);

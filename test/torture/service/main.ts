@@ -38,8 +38,10 @@ function say(told: Told): void {
 async function churn(pauses: readonly number[]): Promise<void> {
   for (const pause of pauses) {
     await service.leave();
+    say({ told: 'left' });
     await sleep(pause);
     await service.join();
+    say({ told: 'joined' });
     await sleep(pause);
   }
   say({ told: 'churned' });

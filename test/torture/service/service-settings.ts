@@ -48,6 +48,7 @@ export type Order =
 /** To the supervisor, a line each, besides the names of fail points. */
 export type Told =
   | { readonly told: 'joined' }
+  | { readonly told: 'left' }
   | { readonly told: 'churned' }
   | { readonly told: 'settled'; readonly id: string; readonly value?: unknown; readonly error?: string }
   | { readonly told: 'report'; readonly counters: Readonly<Record<string, number>>; readonly stacks: string };

@@ -25,6 +25,7 @@ describe('Options of npm run torture', () => {
   });
 
   it.each([
+    ['--library=/nowhere', 'there is no index.js in "/nowhere"'],
     ['--nonsense', 'nonsense'],
     ['--faults=meteor', '"meteor"'],
     ['--messages=1', '--messages'],
