@@ -1,5 +1,8 @@
 import { TcpProxy, type Inspector } from '../../support/tcp-proxy.js';
 
+/** Statements are sent by their names: those by which a group takes its place. */
+const CLAIM = /\.(?:claim(?:_new)?(?:_shared)?|move_fence)\./;
+
 /**
  * Stands between services and Postgres, and loses the answer to every so-manieth COMMIT of a group: alternately before
  * Postgres has seen it, and after it took effect. Only so many: each costs a reconnection, and a service whose groups are
@@ -37,8 +40,7 @@ export class CommitCutter {
     let awaited = false;
     return {
       fromClient: (bytes) => {
-        // Statements are sent by their names.
-        claimed ||= bytes.includes('.claim.') || bytes.includes('.move_fence.');
+        claimed ||= CLAIM.test(bytes.toString('latin1'));
         if (!claimed || !bytes.includes('commit\0')) return 'pass';
         claimed = false;
         this.commits++;
