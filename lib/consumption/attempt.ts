@@ -11,7 +11,7 @@ export interface DeliveryHandler {
   /**
    * Runs the handler once. Never throws: a failure is a result. Calls `end` when the handler is done, or, for a request
    * that is not enlisted in its group, at its first reply (`attempt.streaming` then settles at the last). A callback, since
-   * each promise on the way of a record costs a microsecond where an `AsyncLocalStorage` is in use.
+   * each promise on the way of a record costs more where an `AsyncLocalStorage` is in use, as it is there.
    */
   run(attempt: Attempt, end: (result: AttemptResult) => void): void;
 }

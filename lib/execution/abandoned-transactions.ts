@@ -47,12 +47,14 @@ export class AbandonedTransactions {
 
   private async lookNow(seats: readonly GroupSeat[], others: readonly OtherMember[]): Promise<void> {
     const groups = [...new Set(seats.map(({ groupId }) => groupId))];
-    const done = new Set<string>();
+    const asked = new Set<string>();
     for (const obstruction of await this.members.obstructions(groups)) {
-      const name = `${obstruction.groupId}\n${obstruction.instance}`;
-      if (done.has(name) || !(await this.isAbandoned(obstruction, seats, others))) continue;
-      done.add(name);
-      await this.end(obstruction);
+      const { groupId, instance, topicId } = obstruction;
+      const name = [groupId, instance, topicId].join('\n');
+      // Of all its lanes once: it is the process that the coordinator counts or not, and each question is a connection.
+      if (asked.has(name)) continue;
+      asked.add(name);
+      if (await this.isAbandoned(obstruction, seats, others)) await this.end(obstruction);
     }
   }
 

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { hash } from 'node:crypto';
 import { IdempotencyKeyError } from '../errors/errors.js';
+import { digest64 } from './digest.js';
 import { redriveOf } from './redrive-headers.js';
 import { headerValue, type KafkaRecord } from './record.js';
 
@@ -91,7 +91,7 @@ export function fingerprint(record: KafkaRecord): bigint {
   bytes[4] = (key === null ? 1 : 0) | (value === null ? 2 : 0);
   if (key) bytes.set(key, 5);
   if (value) bytes.set(value, 5 + keyBytes);
-  return BigInt.asIntN(64, BigInt(`0x${hash('sha1', bytes, 'hex').slice(0, 16)}`));
+  return digest64(bytes);
 }
 
 /** The position that a key says, if it is one. */

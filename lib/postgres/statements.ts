@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { escapeIdentifier } from 'pg';
 import type { Lane } from '../execution/ledger.js';
+import { digest64 } from '../messages/digest.js';
 import { createLaneStatements, fenceConditions } from './lane-statements.js';
 import { createParkingStatements } from './parking-statements.js';
 import { createStepStatements } from './step-statements.js';
@@ -241,10 +242,7 @@ export function laneLock(
   scopeId: number,
   { topicId, partition }: Pick<Lane, 'topicId' | 'partition'>,
 ): string {
-  const name = `nestjs-durable-kafka/lane/${schema}/${scopeId}/${topicId}/${partition}`;
-  return Buffer.from(hash('sha1', name, 'hex').slice(0, 16), 'hex')
-    .readBigInt64BE()
-    .toString();
+  return String(digest64(`nestjs-durable-kafka/lane/${schema}/${scopeId}/${topicId}/${partition}`));
 }
 
 /**

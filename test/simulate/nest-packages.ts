@@ -2,8 +2,8 @@ import { NestMicroservice } from '@nestjs/microservices';
 
 /**
  * Has applications start without a look on the disk. Nest looks for its package of web sockets, which is not installed,
- * each time that one starts, and no module system remembers what it did not find: that took longer than all else of a
- * start, and real time, which says nothing about a seed.
+ * each time that one starts, and no module system remembers what it did not find. That takes real time, which says nothing
+ * about a seed.
  */
 export function leaveOutWebSockets(): void {
   const prototype = NestMicroservice.prototype as unknown as { loadSocketModule(): Promise<void> };

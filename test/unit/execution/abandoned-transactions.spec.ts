@@ -15,6 +15,7 @@ describe('AbandonedTransactions', () => {
   let store: InMemoryLedgerStore;
   let log: RecordingLogger;
   let abandoned: AbandonedTransactions;
+  let owner: InMemoryLedger;
   let frozen: LedgerTransaction;
   let other: OtherMember;
   /** A claim that waits for that transaction. */
@@ -30,7 +31,8 @@ describe('AbandonedTransactions', () => {
     log = new RecordingLogger();
     asked = [];
     answer = () => Promise.resolve(true);
-    const [owner, successor, witness] = [await open(), await open(), await open()];
+    owner = await open();
+    const [successor, witness] = [await open(), await open()];
     const { fence } = await clock.settle(owner.takeFence(lane, always));
     frozen = await clock.settle(claim(owner, fence));
     const instance = [...store.fences.values()][0]!.owner;
@@ -86,6 +88,14 @@ describe('AbandonedTransactions', () => {
     expect(twin).toBeUndefined();
     await clock.settle(frozen.commit(nothing));
     await clock.until(() => twin !== undefined);
+  });
+
+  it('have their process asked about once, however many lanes it holds', async () => {
+    answer = () => Promise.resolve(false);
+    const { fence } = await clock.settle(owner.takeFence({ ...lane, partition: 2 }, always));
+    await clock.settle(frozen.claim({ fence, advanceTo: 1n, executions: [] }));
+    await look();
+    expect(asked).toHaveLength(1);
   });
 
   it('are left alone where nobody has announced its members', async () => {
