@@ -221,7 +221,7 @@ export function describeClient(name: string, makeDriver: () => KafkaDriver): voi
     });
 
     it('gives up after requestTimeout, and counts what comes later', async () => {
-      const client = await setUp(1, { requestTimeout: 400 });
+      const client = await setUp(1, { requestTimeout: 2_000 });
       await client.connect();
       server.hold();
       expect(await failure(ask(client, 'slow'))).toBeInstanceOf(ReplyTimeoutError);

@@ -5,7 +5,7 @@ import type { CrashWorld } from './crash-world.js';
 import { violations } from './invariants.js';
 import { PrivateDatabase } from './private-database.js';
 import type { Setting } from './setting.js';
-import { until } from './until.js';
+import { PATIENCE, until } from './until.js';
 
 type Service = Partial<ServiceSettings>;
 
@@ -127,7 +127,7 @@ async function terminateBackends(
       await until(
         'a transaction to be open',
         async () => (await database.endConnections(`state = 'idle in transaction'`)) > 0,
-        20_000,
+        PATIENCE,
         () => service.describe(),
       );
       await sleep(300);
@@ -144,7 +144,7 @@ async function exhaustPool(world: CrashWorld, _database: PrivateDatabase, settin
     await until(
       'work to be held',
       () => service.logged(held),
-      20_000,
+      PATIENCE,
       () => service.describe(),
     );
     service.tell('release pool');
@@ -166,7 +166,7 @@ async function refuseWork(
     await until(
       'work to be held',
       () => service.logged(held),
-      20_000,
+      PATIENCE,
       () => service.describe(),
     );
     await sleep(2_000);
@@ -207,7 +207,7 @@ async function lockWhileTimingOut(
       until(
         'transactions to fail',
         async () => (await database.rollbacks()) >= rollbacks + 4,
-        20_000,
+        PATIENCE,
         () => service.describe(),
       ),
     );

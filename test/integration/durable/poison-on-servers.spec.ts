@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import { Controller, UseFilters } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import pg from 'pg';
@@ -22,8 +21,6 @@ const ids = Array.from({ length: GOOD + 1 }, (_, id) => id);
 const good = ids.filter((id) => id !== POISON);
 /** The poison has a key that others have too. */
 const keyOf = (id: number) => id % KEYS;
-
-jest.setTimeout(250_000);
 
 describe('a poison record between two thousand good ones, on real servers', () => {
   let world: KafkaApps;
