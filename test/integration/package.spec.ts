@@ -75,8 +75,17 @@ describe('the tarball', () => {
   });
 });
 
-/** A project with this package and nothing of this repository but the compiler. */
-async function project(nest: string, type: 'module' | 'commonjs'): Promise<string> {
+const projects = new Map<string, Promise<string>>();
+
+/** A project with this package and nothing of this repository but the compiler; made once, whoever needs it. */
+function project(nest: string, type: 'module' | 'commonjs'): Promise<string> {
+  const name = `${nest} ${type}`;
+  const made = projects.get(name) ?? createProject(nest, type);
+  projects.set(name, made);
+  return made;
+}
+
+async function createProject(nest: string, type: 'module' | 'commonjs'): Promise<string> {
   const cwd = await mkdtemp(join(folder, `nest-${nest}-`));
   const own = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
     peerDependencies: Record<string, string>;

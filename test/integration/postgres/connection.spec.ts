@@ -74,7 +74,8 @@ describe('the ledger’s connections', () => {
   });
 
   it('to a server that never answers give up after their timeout', async () => {
-    const server = createServer(() => undefined);
+    // Reads on: a socket whose end is not read stays open.
+    const server = createServer((socket) => socket.on('error', () => undefined).resume());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const error = await failure(

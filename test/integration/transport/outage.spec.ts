@@ -4,14 +4,14 @@ import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import type { Consumer, Kafka } from 'kafkajs';
 import { firstValueFrom } from 'rxjs';
-import type { Servers } from '../../sample/servers/index.js';
-import { ClientKafkaProxy, ServerKafka } from '../../lib/index.js';
-import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
-import { systemClock } from '../../lib/runtime/clock.js';
-import { deferred } from '../../lib/runtime/deferred.js';
-import { silentLog } from '../../lib/runtime/log.js';
-import { eventually } from '../support/eventually.js';
-import { Setting } from './support/setting.js';
+import type { Servers } from '../../../sample/servers/index.js';
+import { ClientKafkaProxy, ServerKafka } from '../../../lib/index.js';
+import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
+import { systemClock } from '../../../lib/runtime/clock.js';
+import { deferred } from '../../../lib/runtime/deferred.js';
+import { silentLog } from '../../../lib/runtime/log.js';
+import { eventually } from '../../support/eventually.js';
+import { Setting } from '../../crash/support/setting.js';
 
 // The outage is longer than the session of the group, whose members have to find together again.
 const SESSION = 6_000;
