@@ -156,7 +156,7 @@ describe('the ledger’s connections', () => {
 
   it('that are all in use fail with a hint after the pool’s timeout', async () => {
     const ledger = await schema.open({
-      connection: { connectionString: databaseUrl(), connectionTimeoutMillis: 200, max: 1 },
+      connection: { connectionString: databaseUrl(), connectionTimeoutMillis: 3_000, max: 1 },
     });
     const { fence } = await ledger.takeFence(newLane(), always);
     const transaction = ledger.transaction();
@@ -183,7 +183,7 @@ describe('the ledger’s connections', () => {
 
   it('whose statements are canceled while they wait for a twin are not the handler’s fault', async () => {
     const ledger = await schema.open({
-      connection: { connectionString: databaseUrl(), options: '-c statement_timeout=200' },
+      connection: { connectionString: databaseUrl(), options: '-c statement_timeout=2000' },
     });
     const lane = newLane();
     const { fence } = await ledger.takeFence(lane, always);

@@ -116,7 +116,7 @@ describe('a connection that is cut', () => {
       pool = new pg.Pool({
         connectionString: url.href,
         max: 2,
-        connectionTimeoutMillis: 2_000,
+        connectionTimeoutMillis: 10_000,
         pipeline,
       } as pg.PoolConfig);
       const ledger = await schema.open({ connection: pool });
