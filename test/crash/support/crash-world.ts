@@ -10,7 +10,7 @@ import { silentLog } from '../../../lib/runtime/log.js';
 import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
 import type { Guard } from '../../../sample/servers/guard.js';
 import type { ServiceSettings, ServiceTopics, Work } from '../children/service-settings.js';
-import { PATIENCE, until } from './until.js';
+import { reaches } from '../../support/reaches.js';
 import { ServiceProcess } from './service-process.js';
 
 export interface WorldOptions {
@@ -206,15 +206,12 @@ export class CrashWorld {
 
   /** Resolves when the broker has all offsets of the group at the end of its topics. */
   async settled(): Promise<void> {
-    await until(
-      'the group to have no lag',
-      async () => (await this.lag()) === 0,
-      PATIENCE,
-      async () => {
-        const services = this.services.filter(({ running }) => running).map((service) => service.describe());
-        return `Lag ${await this.lag()}. ${services.join('\n')}`;
-      },
-    );
+    try {
+      await reaches(0, () => this.lag());
+    } catch (cause) {
+      const services = this.services.filter(({ running }) => running).map((service) => service.describe());
+      throw new Error(`The group's lag stays. ${services.join('\n')}`, { cause });
+    }
   }
 
   /** Ends what runs and drops what there is. */
