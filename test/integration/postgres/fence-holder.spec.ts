@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { LedgerUnreachableError } from '../../../lib/errors/errors.js';
+import { laneLock } from '../../../lib/postgres/statements.js';
 import { silentLog } from '../../../lib/runtime/log.js';
 import { always, claimOf, newLane, nothing } from '../../support/ledger-lane.js';
 import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
@@ -48,6 +49,17 @@ describe('a transaction that holds a fence', () => {
     expect(await alive(holder)).toBe(false);
     expect(lines.join()).toContain(String(rows[0]!.pid));
     await holder.end();
+  });
+
+  it('is ended too where it took the fence itself, and stopped in between', async () => {
+    const ledger = await schema.open();
+    const { fence } = await ledger.takeFence(newLane(), always);
+    const [scope] = await schema.query<{ id: number }>('select id from {schema}.scope');
+    const taker = await holdFence(APPLICATION, 'update {schema}.fence set next_offset = 99');
+    await taker.query('select pg_advisory_xact_lock($1)', [laneLock(schema.schema, scope!.id, fence.lane)]);
+    expect((await ledger.takeFence(fence.lane, always)).fence.nextOffset).toBe(0n);
+    expect(await alive(taker)).toBe(false);
+    await taker.end();
   });
 
   it.each([
