@@ -4,7 +4,12 @@ import { connect as dial } from 'node:net';
 import kafkajs, { type Consumer, type ISocketFactory, type Kafka } from 'kafkajs';
 import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
 import { openDoor } from '../../../lib/driver/kafkajs/kafkajs-internals.js';
-import { BrokerUnreachableError, UnsupportedError, WrongCallOrderError } from '../../../lib/errors/errors.js';
+import {
+  BrokerUnreachableError,
+  ConnectionClosedError,
+  UnsupportedError,
+  WrongCallOrderError,
+} from '../../../lib/errors/errors.js';
 import { systemClock, type Clock } from '../../../lib/runtime/clock.js';
 import { silentLog } from '../../../lib/runtime/log.js';
 import { Bench, brokers, eventually, record, Recorder, unique } from './harness.js';
@@ -120,6 +125,28 @@ describe('the kafkajs driver, connecting', () => {
     await Promise.all([consumer.stop(), producer.disconnect()]);
     await eventually('no handle more than before', () => openHandles().length <= before.length);
     await bench.close();
+  });
+
+  it('ends at once while a broker that took the connection says nothing', async () => {
+    const taken: Socket[] = [];
+    const silent = createServer((socket) => taken.push(socket.on('error', () => undefined)));
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const driver = new KafkajsDriver(
+      {
+        brokers: [`127.0.0.1:${(silent.address() as AddressInfo).port}`],
+        // Longer than the test has.
+        ...{ requestTimeout: 3_600_000, connectionTimeout: 3_600_000 },
+      },
+      systemClock,
+      silentLog,
+    );
+    const producer = driver.createProducer();
+    const connected = expect(producer.connect()).rejects.toThrow(ConnectionClosedError);
+    await eventually('a connection', () => taken.length > 0);
+    await producer.disconnect();
+    await connected;
+    for (const socket of taken) socket.destroy();
+    await new Promise((resolve) => silent.close(resolve));
   });
 
   it('heals after every one of its connections was cut, without losing or repeating a record', async () => {

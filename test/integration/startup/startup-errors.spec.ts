@@ -1,24 +1,16 @@
-import { BrokerFixture, brokers } from '../../support/broker-fixture.js';
+import { BrokerFixture } from '../../support/broker-fixture.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
-import { Program } from '../../support/program.js';
-import { SETTINGS_VARIABLE, type ScenarioName, type StartupSettings } from './children/scenarios.js';
+import type { ScenarioName } from './children/scenarios.js';
+import { startService } from './start-service.js';
 
-const program = new URL('../../dist/test/integration/startup/children/service.js', import.meta.url);
 const fixture = new BrokerFixture();
 const password = new URL(databaseUrl()).password;
 
 beforeAll(() => fixture.connect());
 afterAll(() => fixture.dispose());
 
-async function start(scenario: ScenarioName, main: StartupSettings['main'], exists = true): Promise<Program> {
-  const settings: StartupSettings = {
-    ...{ scenario, main, brokers: brokers(), databaseUrl: databaseUrl() },
-    group: fixture.group(),
-    topic: exists ? await fixture.topic('startup') : fixture.topicName('startup'),
-    schema: fixture.schema(),
-  };
-  return new Program(program, { [SETTINGS_VARIABLE]: JSON.stringify(settings) });
-}
+const start = (scenario: ScenarioName, main: 'caught' | 'floating', topicExists = true) =>
+  startService(fixture, scenario, main, { topicExists });
 
 const EXPECTED: [ScenarioName, string][] = [
   ['broker unreachable', 'No Kafka broker can be reached'],
