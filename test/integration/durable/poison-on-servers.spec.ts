@@ -13,14 +13,15 @@ import { KafkaApps } from '../../support/kafka-app.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
 import { reaches } from '../../support/reaches.js';
 
-/** Two thousand; where each of them takes several commits, enough for many groups and fetches. */
-const GOOD = { transaction: 2_000, claim: 500 };
-const POISON = 377;
+const GOOD = 2_000;
+const POISON = 777;
 const KEYS = 50;
+const ids = Array.from({ length: GOOD + 1 }, (_, id) => id);
+const good = ids.filter((id) => id !== POISON);
 /** The poison has a key that others have too. */
 const keyOf = (id: number) => id % KEYS;
 
-describe('a poison record between many good ones, on real servers', () => {
+describe('a poison record between two thousand good ones, on real servers', () => {
   let world: KafkaApps;
   let pool: pg.Pool;
   let schema: string;
@@ -40,6 +41,14 @@ describe('a poison record between many good ones, on real servers', () => {
     runs = 0;
     skipped = 0;
     await pool.query(`create schema ${schema}; create table ${schema}.effect (seq bigserial, id int)`);
+    await world.produce(
+      ...ids.map((id) => ({
+        topic,
+        key: Buffer.from(`${keyOf(id)}`),
+        value: Buffer.from(`${id}`),
+        headers: [],
+      })),
+    );
   });
 
   afterEach(async () => {
@@ -89,6 +98,7 @@ describe('a poison record between many good ones, on real servers', () => {
     const { rows } = await pool.query<{ id: number }>(`select id from ${schema}.effect order by seq`);
     return rows.map(({ id }) => id);
   };
+  const consumed = () => world.consumed(group, topic, ids.length);
   const expectOrder = async (wanted: readonly number[], ordering: string) => {
     const found = await effects();
     const of = (list: readonly number[], key: number) => list.filter((id) => keyOf(id) === key);
@@ -108,21 +118,6 @@ describe('a poison record between many good ones, on real servers', () => {
   );
 
   describe.each(modes)('in %s mode, ordered by %s', (mode, ordering) => {
-    const ids = Array.from({ length: GOOD[mode] + 1 }, (_, id) => id);
-    const good = ids.filter((id) => id !== POISON);
-    const consumed = () => world.consumed(group, topic, ids.length);
-
-    beforeEach(() =>
-      world.produce(
-        ...ids.map((id) => ({
-          topic,
-          key: Buffer.from(`${keyOf(id)}`),
-          value: Buffer.from(`${id}`),
-          headers: [],
-        })),
-      ),
-    );
-
     it('is dead in ledger and topic, and the others are done in order', async () => {
       await start(mode, { ordering, deadLetter: true });
       await consumed();
