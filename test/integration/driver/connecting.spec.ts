@@ -1,7 +1,7 @@
 import { jest } from '@jest/globals';
 import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { connect as dial } from 'node:net';
-import kafkajs, { type Consumer, type Kafka } from 'kafkajs';
+import kafkajs, { type Consumer, type ISocketFactory, type Kafka } from 'kafkajs';
 import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
 import { openDoor } from '../../../lib/driver/kafkajs/kafkajs-internals.js';
 import {
@@ -90,13 +90,17 @@ describe('the kafkajs driver, connecting', () => {
     const closed = await Proxy.open();
     const address = `127.0.0.1:${closed.port}`;
     await closed.close();
-    const config = { brokers: [address], retry: { retries: 2, initialRetryTime: 20 } };
+    let dials = 0;
+    const socketFactory: ISocketFactory = ({ host, port, onConnect }) => {
+      dials++;
+      return dial({ host, port }, onConnect);
+    };
+    const config = { brokers: [address], retry: { retries: 2, initialRetryTime: 20 }, socketFactory };
     const driver = new KafkajsDriver(config, systemClock, silentLog);
     const before = openHandles();
     const consumer = driver.createConsumer({ groupId: unique('dead'), topics: ['any'], fromBeginning: true });
-    const startedAt = Date.now();
     await expect(consumer.start(new Recorder())).rejects.toThrow(BrokerUnreachableError);
-    expect(Date.now() - startedAt).toBeLessThan(3_000);
+    expect(dials).toBe(3);
     await expect(driver.createProducer().connect()).rejects.toThrow('client.brokers');
     const admin = driver.createAdmin();
     await expect(admin.describeTopics()).rejects.toMatchObject({

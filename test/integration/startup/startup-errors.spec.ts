@@ -6,8 +6,8 @@ import { startService } from './start-service.js';
 const fixture = new BrokerFixture();
 const password = new URL(databaseUrl()).password;
 
-beforeAll(() => fixture.connect(), 60_000);
-afterAll(() => fixture.dispose(), 60_000);
+beforeAll(() => fixture.connect());
+afterAll(() => fixture.dispose());
 
 const start = (scenario: ScenarioName, main: 'caught' | 'floating', topicExists = true) =>
   startService(fixture, scenario, main, { topicExists });
@@ -43,15 +43,15 @@ const EXPECTED: [ScenarioName, string][] = [
 ];
 
 it('listens and closes where nothing is wrong', async () => {
-  const service = await (await start('fine', 'caught')).end(30_000);
+  const service = await (await start('fine', 'caught')).end();
   expect(service.output).toContain('LISTENING');
   expect(service.code).toBe(0);
-}, 60_000);
+});
 
 describe.each(EXPECTED)('%s', (scenario, message) => {
   it('is one error that says what to do, and leaves nothing that keeps the process', async () => {
     const service = await start(scenario, 'caught', scenario !== 'topic missing');
-    await service.printed(message, 30_000);
+    await service.printed(message);
     await service.end(6_000);
     expect(service.code).toBe(1);
     const { output, lines } = service;
@@ -66,11 +66,10 @@ describe.each(EXPECTED)('%s', (scenario, message) => {
 it.each(['database password wrong', 'option unknown', 'topic missing', 'pool too small'] as const)(
   'ends a process that nobody catches the error in: %s',
   async (scenario) => {
-    const service = await (await start(scenario, 'floating', scenario !== 'topic missing')).end(30_000);
+    const service = await (await start(scenario, 'floating', scenario !== 'topic missing')).end();
     expect(service.code).toBe(1);
     expect(service.lines.length).toBeLessThanOrEqual(60);
     expect(service.output).not.toContain('not-the-pass-phrase');
     if (password.length > 3) expect(service.output).not.toContain(password);
   },
-  60_000,
 );
