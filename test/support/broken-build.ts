@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-interface Patch {
+export interface Patch {
   /** A compiled file, from `dist`. */
   readonly file: string;
   /** Must occur exactly once. */
@@ -110,12 +110,17 @@ export interface BrokenBuild {
   remove(): Promise<void>;
 }
 
+/** A build with one of the bugs, see `createPatchedBuild`. */
+export function createBrokenBuild(bug: Bug): Promise<BrokenBuild> {
+  return createPatchedBuild(bug, PATCHES[bug]);
+}
+
 /**
- * Copies the build (`npm run build` must have been run) and puts one bug in. The copies find `node_modules` as the
+ * Copies the build (`npm run build` must have been run) and puts a bug in. The copies find `node_modules` as the
  * original does.
  * @throws Error naming the patch whose text is not found exactly once: the code has changed, and the patch must follow.
  */
-export async function createBrokenBuild(bug: Bug): Promise<BrokenBuild> {
+export async function createPatchedBuild(bug: string, patches: readonly Patch[]): Promise<BrokenBuild> {
   const root = packageRoot(dirname(fileURLToPath(import.meta.url)));
   const compiled = join(root, 'test', 'dist');
   const parent = join(compiled, 'broken');
@@ -127,7 +132,7 @@ export async function createBrokenBuild(bug: Bug): Promise<BrokenBuild> {
     await cp(join(root, 'dist'), join(folder, 'dist'), { recursive: true });
     const tests = join(compiled, 'test');
     if (existsSync(tests)) await cp(tests, join(folder, 'test'), { recursive: true });
-    for (const patch of PATCHES[bug]) await apply(bug, patch, join(folder, 'dist'));
+    for (const patch of patches) await apply(bug, patch, join(folder, 'dist'));
   } catch (error) {
     await remove();
     throw error;
@@ -135,13 +140,13 @@ export async function createBrokenBuild(bug: Bug): Promise<BrokenBuild> {
   return { folder, remove };
 }
 
-async function apply(bug: Bug, { file, text, by }: Patch, dist: string): Promise<void> {
+async function apply(bug: string, { file, text, by }: Patch, dist: string): Promise<void> {
   const path = join(dist, file);
   const parts = (await readFile(path, 'utf8')).split(text);
   if (parts.length !== 2) {
     throw new Error(
       `The bug "${bug}" can't be put in: ${relative(dist, path)} holds "${text}" ${parts.length - 1} times, not once. ` +
-        'The code has changed: let the patch in test/support/broken-build.ts follow it.',
+        'The code has changed: let the patch follow it.',
     );
   }
   await writeFile(path, parts.join(by));

@@ -26,7 +26,14 @@ async function compiled<Exports>(file: string): Promise<Exports> {
   return (await import(join(root, 'sample/dist/servers', file))) as Exports;
 }
 
-process.exit(await main());
+const code = await main();
+await Promise.all([process.stdout, process.stderr].map(flushed));
+process.exit(code);
+
+/** A pipe takes a long text bit by bit, and what is not through at the exit is lost. */
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()));
+}
 
 async function main(): Promise<number> {
   try {

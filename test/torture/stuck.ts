@@ -74,9 +74,17 @@ export function runsUnderWay(log: Facts['log'], running: readonly string[], now:
 async function describeProcess(instance: Instance): Promise<string> {
   const report = await instance.report();
   const said = await instance.lastLines(LAST_LINES);
+  const state = report
+    ? [
+        `counters ${JSON.stringify(report.counters)}`,
+        `its event loop is free, and waits for ${report.waitsFor}`,
+      ]
+    : [
+        'it does not answer: its event loop is blocked, or it is stopped. Where it stands:',
+        ...(await instance.stack()).map((line) => `  ${line}`),
+      ];
   return indented(`${instance.describe()}, process ${instance.pid}`, [
-    report ? `counters ${JSON.stringify(report.counters)}` : 'it does not answer: it is blocked, or stopped',
-    ...(report ? [`its event loop is free, and waits for ${report.stacks}`] : []),
+    ...state,
     `its last words (all of them in ${instance.name}.log):`,
     ...said.split('\n').map((line) => `  ${line}`),
   ]);

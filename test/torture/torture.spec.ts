@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Scenarios } from '../crash/support/scenarios.js';
-import { type Bug, createBrokenBuild } from '../support/broken-build.js';
+import {
+  type BrokenBuild,
+  type Bug,
+  createBrokenBuild,
+  createPatchedBuild,
+} from '../support/broken-build.js';
 import { Program } from '../support/program.js';
 import type { InvariantName, Violation } from './oracle/facts.js';
 
@@ -31,6 +38,16 @@ const bugs: Record<Bug, { readonly args: string; readonly found: readonly Invari
   },
 };
 
+/** Handlers of events never come back: in the first process they block its event loop, in others they wait. */
+const hanging = {
+  file: 'durable/durable-execution.js',
+  text: "const run = this.run('emit');",
+  by:
+    `while (process.env.TORTURE_SETTINGS.includes('"instance-1"'))` +
+    ' Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);' +
+    ' await new Promise(() => undefined);',
+};
+
 const healthy =
   '--messages 800 --duration 20 --faults sigkill,sigterm,sigstop,kill-at-after-commit,pg-cut-commit,broker-cut,rewind,duplicate-keys,poison,topic-recreate,add-partitions';
 
@@ -41,7 +58,7 @@ const LIMIT = 240_000;
 jest.setTimeout(900_000);
 
 describe('npm run torture', () => {
-  const scenarios = new Scenarios<Bug | 'healthy'>();
+  const scenarios = new Scenarios<Bug | 'healthy' | 'stuck'>();
   const verdicts = new Map<string, Verdict>();
 
   beforeAll(() => {
@@ -55,6 +72,8 @@ describe('npm run torture', () => {
       last = run.catch(() => undefined);
       scenarios.start(bug, () => run);
     }
+    const stuck = last.then(async () => void verdicts.set('stuck', await torturedWhileStuck()));
+    scenarios.start('stuck', () => stuck);
   });
 
   afterAll(() => scenarios.ended());
@@ -72,6 +91,32 @@ describe('npm run torture', () => {
     expect(verdict.code).toBe(1);
     const [found] = foundIn(verdict, bug);
     expect(verdict.output).toContain(`VIOLATION of ${found}, seed ${verdict.seed}: `);
+    // With the history of the messages concerned.
+    expect(verdict.output).toMatch(/\nVIOLATION of .*\n {4}record {4}/);
+  });
+
+  it('dumps what is to be seen of a run that is stuck, and keeps it', async () => {
+    await scenarios.result('stuck');
+    const { code, violations, output } = verdicts.get('stuck')!;
+    expect(code).toBe(1);
+    const [one, ...others] = violations.filter(({ invariant }) => invariant === 'I8');
+    expect(others).toEqual([]);
+    expect(one!.what).toMatch(/^stuck with a lag of \d+$/);
+    for (const seen of [
+      /partitions with a lag:\n {2}\S+\.events\[\d] holds 0 to \d+, committed 0, assigned to (instance-\d|nobody)\n/,
+      /runs under way, the oldest first:\n {2}instance-\d for [\d.]+ s: torture\.event, attempt 1 of /,
+      /fences:\n {2}\S+\.events\[\d] torture\.event: next offset 0, epoch \d+, taken \S+ by \S+ \(instance-\d runs\)/,
+      /\n {2}pid=\d+ state=idle in transaction .* last_query=insert into effect/,
+      /\ninstance-1 runs, process \d+\n {2}it does not answer: .*\n {4}at emit \(file:.*durable-execution\.js:\d+\)\n/,
+      /\ninstance-2 runs, process \d+\n {2}counters \{/,
+    ]) {
+      expect(output).toMatch(seen);
+    }
+    const [, folder] = /Kept in (.*):\n/.exec(output)!;
+    const report = await readFile(join(folder!, 'report.txt'), 'utf8');
+    expect(report).toContain('\nSTUCK, seed ');
+    expect(report).toContain('\nVIOLATION of I8');
+    await rm(folder!, { recursive: true, force: true });
   });
 
   it('says what is wrong with its options', async () => {
@@ -87,12 +132,26 @@ describe('npm run torture', () => {
  * without a fence either. So a bug gets several.
  */
 async function hunt(bug: Bug): Promise<Verdict> {
-  const build = await createBrokenBuild(bug);
-  try {
+  return within(await createBrokenBuild(bug), async ({ folder }) => {
     for (let seed = SEED; ; seed++) {
-      const verdict = await torture(seed, `${bugs[bug].args} --library ${build.folder}/dist`);
+      const verdict = await torture(seed, `${bugs[bug].args} --library ${folder}/dist`);
       if (foundIn(verdict, bug).length > 0 || seed === LAST_SEED) return verdict;
     }
+  });
+}
+
+async function torturedWhileStuck(): Promise<Verdict> {
+  return within(await createPatchedBuild('hanging', [hanging]), ({ folder }) =>
+    torture(SEED, `--messages 100 --duration 5 --faults none --library ${folder}/dist`),
+  );
+}
+
+async function within<Result>(
+  build: BrokenBuild,
+  work: (build: BrokenBuild) => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work(build);
   } finally {
     await build.remove();
   }

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, type WriteStream } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { createWriteStream, existsSync, type WriteStream } from 'node:fs';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { Guard } from '../../../sample/servers/guard.js';
 import { until } from '../../crash/support/until.js';
@@ -10,6 +10,7 @@ import {
   SETTINGS_VARIABLE,
   type Told,
 } from '../service/service-settings.js';
+import { stackFiles } from '../service/stack-writer.js';
 import type { FaultyProxy } from './faulty-proxy.js';
 
 const program = fileURLToPath(new URL('../service/main.js', import.meta.url));
@@ -116,6 +117,18 @@ export class Instance {
     this.order({ order: 'report' });
     await until('a report', () => report !== undefined || !this.running, timeout).catch(() => undefined);
     return report;
+  }
+
+  /** Where its main thread stands, of a process that does not answer. */
+  async stack(timeout = 10_000): Promise<string[]> {
+    const { wanted, written } = stackFiles(this.settings.executionLog);
+    await writeFile(wanted, '');
+    await until('a stack', () => existsSync(written) || !this.running, timeout).catch(() => undefined);
+    const text = await readFile(written, 'utf8').catch(() => '');
+    await Promise.all([rm(wanted, { force: true }), rm(written, { force: true })]);
+    return text === ''
+      ? ['not known: its main thread runs no JavaScript, or it is stopped']
+      : text.split('\n');
   }
 
   async lastLines(count: number): Promise<string> {

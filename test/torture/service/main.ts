@@ -9,12 +9,14 @@ import { ExecutionLog } from './execution-log.js';
 import { driverOf, loadBuild, Service } from './service.js';
 import { type Order, type ServiceSettings, SETTINGS_VARIABLE, type Told } from './service-settings.js';
 import { skewClock } from './skewed-clock.js';
+import { writeStacks } from './stack-writer.js';
 
 /** Longer than any fault lasts: a request that is not answered by then was forgotten. */
 const REQUEST_TIMEOUT = 40_000;
 
 const settings = JSON.parse(process.env[SETTINGS_VARIABLE]!) as ServiceSettings;
 skewClock(settings.clockSkew);
+writeStacks(settings.executionLog);
 
 const build = await loadBuild(settings.library);
 const failPoints = new FailPoints(undefined, settings.topics);
@@ -69,8 +71,8 @@ function describe(error: unknown): string {
   return typeof error === 'string' ? error : JSON.stringify(error);
 }
 
-/** Where it stands, as far as Node.js tells: what keeps the process busy or waiting. */
-function stacks(): string {
+/** What the process waits for. One that is busy does not come to answer: see `stack-writer.ts`. */
+function waitsFor(): string {
   return JSON.stringify(
     process
       .getActiveResourcesInfo()
@@ -83,7 +85,7 @@ async function obey(order: Order): Promise<void> {
   else if (order.order === 'block') block(order.millis);
   else if (order.order === 'churn') await churn(order.pauses);
   else if (order.order === 'request') await request(order.work, order.idempotencyKey);
-  else say({ told: 'report', counters: service.counters(), stacks: stacks() });
+  else say({ told: 'report', counters: service.counters(), waitsFor: waitsFor() });
 }
 
 function fail(error: unknown): never {

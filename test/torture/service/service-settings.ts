@@ -51,7 +51,11 @@ export type Told =
   | { readonly told: 'left' }
   | { readonly told: 'churned' }
   | { readonly told: 'settled'; readonly id: string; readonly value?: unknown; readonly error?: string }
-  | { readonly told: 'report'; readonly counters: Readonly<Record<string, number>>; readonly stacks: string };
+  | {
+      readonly told: 'report';
+      readonly counters: Readonly<Record<string, number>>;
+      readonly waitsFor: string;
+    };
 
 /** A line of the execution log. */
 export interface LogLine {
