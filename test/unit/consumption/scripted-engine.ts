@@ -238,6 +238,7 @@ export class ScriptedEngine {
         hasDeadLetterTopic,
         groupId: 'group',
         beforeReading: () => Promise.resolve(),
+        followLostEnd: () => Promise.resolve(),
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',
