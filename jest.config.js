@@ -26,6 +26,6 @@ export default {
       },
     ],
   },
-  testTimeout: 120_000,
+  testTimeout: 300_000,
   maxWorkers: 4,
 };

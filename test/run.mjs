@@ -5,8 +5,10 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
-/** Each of these runs several services at once, kills or measures them: they want the machine for themselves. */
-const HEAVY = ['/test/crash/', '/test/torture/', '/test/simulate/', '/test/bench/'];
+/** Each of these runs several services at once, and kills them. They wait for sessions most of the time: two at a time. */
+const CRASH = ['/test/crash/'];
+/** These want the machine for themselves: they take all of it, or measure. */
+const HEAVY = ['/test/torture/', '/test/simulate/', '/test/bench/'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const selected = process.argv.slice(2);
 let child;
@@ -29,13 +31,14 @@ async function main() {
   const addresses = { KAFKA_BROKERS: servers.brokers.join(','), DATABASE_URL: servers.databaseUrl };
   try {
     if (selected.length > 0) return await jest(selected, addresses);
-    const ignored = ['/node_modules/', '/dist/', ...HEAVY];
+    const ignored = ['/node_modules/', '/dist/', ...CRASH, ...HEAVY];
     const rest = await jest(
       ignored.map((path) => `--testPathIgnorePatterns=${path}`),
       addresses,
     );
+    const crash = await jest(['--maxWorkers=2', ...CRASH], addresses);
     const heavy = await jest(['--runInBand', ...HEAVY], addresses);
-    return rest || heavy;
+    return rest || crash || heavy;
   } finally {
     await servers.stop();
   }

@@ -21,6 +21,7 @@ import { settle } from '../runtime/settle.js';
 import { DeadLetters } from './dead-letters.js';
 import { createDefaultDriver } from './default-driver.js';
 import { driverConsumerOptions, driverProducerOptions } from './driver-options.js';
+import { EndingSignal } from './ending-signal.js';
 import { classifyFailure, terminalReason } from './failure-classes.js';
 import { HandlerCalls } from './handler-calls.js';
 import { HandlerRegistry } from './handler-registry.js';
@@ -117,7 +118,8 @@ export class ServerKafka
 
   /**
    * Starts; calls back with an error, and nothing left open, if that is not possible or `close` comes in between.
-   * Works again after `close`.
+   * Where a signal told the process to end in between, a `close` is answered by no call at all: an error that ends
+   * `main()` would cut off the shutdown hooks that are running. Works again after `close`.
    */
   async listen(callback: (error?: unknown) => void): Promise<void> {
     if (this.life && !this.life.closing) {
@@ -126,14 +128,18 @@ export class ServerKafka
     const life: Life = { starting: Promise.resolve() };
     const predecessor = this.life?.closing;
     this.life = life;
+    const signal = new EndingSignal();
     life.starting = this.start(life, predecessor);
     try {
       await life.starting;
     } catch (error) {
       // What a close does to a start under way looks like trouble with the broker.
-      const reason = life.closing ? closedWhileStarting() : error;
+      const wasClosed = life.closing !== undefined;
       await this.end(life);
-      return callback(reason);
+      if (wasClosed && signal.received) return;
+      return callback(wasClosed ? closedWhileStarting() : error);
+    } finally {
+      signal.forget();
     }
     callback();
   }

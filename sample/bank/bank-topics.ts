@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Admin, Kafka, TopicPartitionOffset } from 'kafkajs';
+import { createTopics } from '../servers/create-topics.js';
 import { waitFor } from '../servers/wait-for.js';
 import type { Names } from './names.js';
 
@@ -27,15 +28,12 @@ export class BankTopics {
 
   async create(): Promise<void> {
     const { transferRequested, transferBooked, balanceGet, balanceReply } = this.names.topics;
-    await this.admin.createTopics({
-      waitForLeaders: true,
-      topics: [
-        { topic: transferRequested, numPartitions: 12 },
-        { topic: transferBooked, numPartitions: 3 },
-        { topic: balanceGet, numPartitions: 3 },
-        { topic: balanceReply, numPartitions: 1 },
-      ],
-    });
+    await createTopics(this.admin, [
+      { topic: transferRequested, numPartitions: 12 },
+      { topic: transferBooked, numPartitions: 3 },
+      { topic: balanceGet, numPartitions: 3 },
+      { topic: balanceReply, numPartitions: 1 },
+    ]);
   }
 
   /** Removes every topic of this service, also those that the library has made under the same suffix. */

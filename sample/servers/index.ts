@@ -4,6 +4,7 @@ import { DockerEngine } from './docker-engine.js';
 import { dockerKafka, dockerPostgres } from './docker.js';
 import { givenKafka, givenPostgres } from './given.js';
 import { Guard } from './guard.js';
+import type { KafkaListener } from './kafka-properties.js';
 import { localKafka } from './local-kafka.js';
 import { localPostgres } from './local-postgres.js';
 import type { Log, RunningServer, ServerControl, ServerOrigin } from './server.js';
@@ -20,6 +21,8 @@ export interface StartServersOptions {
    * `KAFKA_BROKERS` says: they are there to be stopped one by one. Default 1.
    */
   kafkaNodes?: number;
+  /** What a single Kafka node has beside its open listener. With any it is a process of this machine, as a cluster is. */
+  kafkaListeners?: readonly KafkaListener[];
   /** Receives progress lines. Default: silence. */
   log?: Log;
   /**
@@ -53,7 +56,8 @@ export interface Servers {
  * The servers end with this process however it ends, SIGKILL included, and never keep it alive by themselves.
  */
 export async function startServers(options: StartServersOptions = {}): Promise<Servers> {
-  const { need = ['kafka', 'postgres'], kafkaNodes = 1, log = () => undefined, keep = false } = options;
+  const { need = ['kafka', 'postgres'], kafkaNodes = 1, kafkaListeners = [], keep = false } = options;
+  const { log = () => undefined } = options;
   const guard = new Guard();
   const folder = new DataFolder(guard, keep, options.dataDir);
   const engine = new DockerEngine();
@@ -70,8 +74,9 @@ export async function startServers(options: StartServersOptions = {}): Promise<S
   const stop = () => (stopping ??= end());
 
   try {
-    const here = localKafka({ ...local, nodes: kafkaNodes });
-    const kafkaWays = kafkaNodes === 1 ? [givenKafka(), dockerKafka(engine, log), here] : [here];
+    const here = localKafka({ ...local, nodes: kafkaNodes, listeners: kafkaListeners });
+    const isOrdinary = kafkaNodes === 1 && kafkaListeners.length === 0;
+    const kafkaWays = isOrdinary ? [givenKafka(), dockerKafka(engine, log), here] : [here];
     const ways = await usableWays({
       kafka: need.includes('kafka') ? kafkaWays : [],
       postgres: need.includes('postgres')

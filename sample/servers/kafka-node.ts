@@ -6,7 +6,7 @@ import { kafkaAnswers } from './answers.js';
 import type { Guard } from './guard.js';
 import type { Java } from './java.js';
 import type { KafkaDistribution } from './kafka-distribution.js';
-import { kafkaProperties, type KafkaPorts } from './kafka-properties.js';
+import { kafkaProperties, type KafkaListener, type KafkaPorts } from './kafka-properties.js';
 import type { ServerControl } from './server.js';
 import { ServerProcess } from './server-process.js';
 
@@ -21,6 +21,7 @@ export interface KafkaNodeOptions {
   /** Its own place among `nodes`, from 1. */
   readonly id: number;
   readonly nodes: readonly KafkaPorts[];
+  readonly listeners?: readonly KafkaListener[];
   /** Of a folder that is new; one that an earlier run has left keeps its own. */
   readonly clusterId: string;
 }
@@ -84,12 +85,12 @@ export class KafkaNode implements ServerControl {
 
 /** Makes or completes the folder of a node and resolves to its cluster id. */
 async function prepareFolder(options: KafkaNodeOptions): Promise<string> {
-  const { folder, distribution, id, nodes } = options;
+  const { folder, distribution, id, nodes, listeners } = options;
   const logDir = join(folder, 'data');
   const meta = join(logDir, 'meta.properties');
   await mkdir(logDir, { recursive: true });
   await mkdir(join(folder, 'tmp'), { recursive: true });
-  await writeFile(join(folder, 'server.properties'), kafkaProperties(id, nodes, logDir));
+  await writeFile(join(folder, 'server.properties'), kafkaProperties(id, nodes, logDir, listeners));
   if (!existsSync(meta)) {
     // What `kafka-storage format` does, without a second JVM: the checkpoint as it wrote it, and ids of our own.
     const { formatted } = distribution;

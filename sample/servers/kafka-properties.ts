@@ -4,6 +4,16 @@ export interface KafkaPorts {
   readonly controller: number;
 }
 
+/** One more way into a node, on the loopback interface, beside the open one. */
+export interface KafkaListener {
+  /** In capital letters. */
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: 'SSL' | 'SASL_PLAINTEXT' | 'SASL_SSL';
+  /** What Kafka's configuration has for it, without the prefix that names the listener. */
+  readonly settings: Readonly<Record<string, string | number>>;
+}
+
 /** Settings that containers and processes share, for so many nodes. */
 export function kafkaSettings(nodes: number): Record<string, string | number> {
   const replicas = Math.min(nodes, 3);
@@ -33,18 +43,35 @@ export function kafkaSettings(nodes: number): Record<string, string | number> {
 }
 
 /** The properties of one of these nodes, each broker and controller, on the loopback interface only. */
-export function kafkaProperties(id: number, nodes: readonly KafkaPorts[], logDir: string): string {
+export function kafkaProperties(
+  id: number,
+  nodes: readonly KafkaPorts[],
+  logDir: string,
+  listeners: readonly KafkaListener[] = [],
+): string {
   const own = nodes[id - 1]!;
-  const broker = `PLAINTEXT://127.0.0.1:${own.broker}`;
+  const brokers = [
+    `PLAINTEXT://127.0.0.1:${own.broker}`,
+    ...listeners.map(({ name, port }) => `${name}://127.0.0.1:${port}`),
+  ].join();
+  const protocols = ['PLAINTEXT:PLAINTEXT', 'CONTROLLER:PLAINTEXT'];
+  for (const { name, protocol } of listeners) protocols.push(`${name}:${protocol}`);
   const settings = {
     ...kafkaSettings(nodes.length),
     'node.id': id,
     'controller.quorum.voters': nodes.map((node, n) => `${n + 1}@127.0.0.1:${node.controller}`).join(),
-    listeners: `${broker},CONTROLLER://127.0.0.1:${own.controller}`,
-    'advertised.listeners': broker,
+    listeners: `${brokers},CONTROLLER://127.0.0.1:${own.controller}`,
+    'advertised.listeners': brokers,
+    'listener.security.protocol.map': protocols.join(),
     'log.dirs': logDir,
+    ...Object.fromEntries(listeners.flatMap(ownSettings)),
   };
   return Object.entries(settings)
     .map(([name, value]) => `${name}=${value}\n`)
     .join('');
 }
+
+const ownSettings = ({ name, settings }: KafkaListener) =>
+  Object.entries(settings).map(
+    ([key, value]) => [`listener.name.${name.toLowerCase()}.${key}`, value] as const,
+  );

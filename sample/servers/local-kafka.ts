@@ -8,6 +8,7 @@ import { findJava, type Java } from './java.js';
 import { downloadLacks, ensureSharedClasses, kafkaDistribution, kafkaVersion } from './kafka-distribution.js';
 import { KafkaNode, type KafkaNodeOptions, kafkaUuid } from './kafka-node.js';
 import { onFreePort } from './on-free-port.js';
+import type { KafkaListener } from './kafka-properties.js';
 import type { Log, Way } from './server.js';
 import { waitFor } from './wait-for.js';
 
@@ -19,6 +20,7 @@ export function localKafka(options: {
   folder: DataFolder;
   log: Log;
   nodes: number;
+  listeners: readonly KafkaListener[];
 }): Way<string[]> {
   const { guard, folder, log } = options;
   const java = once(findJava);
@@ -47,7 +49,7 @@ export function localKafka(options: {
         options.nodes === 1
           ? [own]
           : Array.from({ length: options.nodes }, (_, index) => `${own}-${index + 1}`);
-      const nodes = await startNodes({ ...base, jvmOptions }, folders);
+      const nodes = await startNodes({ ...base, jvmOptions, listeners: options.listeners }, folders);
       const address = nodes.map((node) => node.address);
       const seconds = ((performance.now() - began) / 1000).toFixed(1);
       log(`Kafka ready at ${address.join(', ')} in ${seconds} s`);
@@ -68,7 +70,7 @@ export function localKafka(options: {
 
 /** A cluster of as many nodes as there are folders; resolves when each answers. */
 function startNodes(
-  base: Pick<KafkaNodeOptions, 'jvm' | 'jvmOptions' | 'distribution' | 'guard'>,
+  base: Pick<KafkaNodeOptions, 'jvm' | 'jvmOptions' | 'distribution' | 'guard' | 'listeners'>,
   folders: readonly string[],
 ): Promise<KafkaNode[]> {
   return onFreePort(async (first) => {

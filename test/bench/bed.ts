@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import kafkajs, { type Admin, type Kafka, type Producer } from 'kafkajs';
 import pg from 'pg';
+import { createTopics } from '../../sample/servers/create-topics.js';
 import type { Guard } from '../../sample/servers/guard.js';
 import { systemClock } from '../../lib/runtime/clock.js';
 import { CommittedEffects } from './committed-effects.js';
@@ -87,7 +88,7 @@ export class Bed {
     const topic = `${name}.orders`;
     const topics = [{ topic, numPartitions: partitions, replicationFactor: 1 }];
     if (reply) topics.push({ topic: `${topic}.reply`, numPartitions: 1, replicationFactor: 1 });
-    await this.admin.createTopics({ topics, waitForLeaders: true });
+    await createTopics(this.admin, topics);
     await this.pool.query(`
       create schema ${name};
       create table ${name}.effect (

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Servers } from '../../sample/servers/index.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
@@ -10,9 +10,6 @@ import { until } from './support/until.js';
 const outage = 30_000;
 /** One failure that is counted, and a record is dead: nothing of all this may count. */
 const attempts = 1;
-
-// Scenarios wait for session timeouts and outages; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 describe('Trouble with the broker: work goes on by itself, once', () => {
   let setting: Setting;
@@ -86,7 +83,7 @@ async function restartedTwice(world: CrashWorld, kafka: Servers['kafka']): Promi
     await kafka.start();
   }
   await world.publish(events(published, 50));
-  await world.settled(60_000);
+  await world.settled();
   expect(await violations(world, 'settled')).toEqual([]);
   expect(await world.count()).toBe(published + 50);
   expect(service.running).toBe(true);

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { databaseFaults, type DatabaseFault } from './support/database-faults.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
@@ -13,9 +13,6 @@ const faults: readonly DatabaseFault[] = [
   'a storm of serialization failures and deadlocks raised inside handlers',
   'two handlers that deadlock',
 ];
-
-// Scenarios wait for session timeouts and outages; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 describe('Trouble with Postgres, in claim mode: nothing lost, nothing dead, no attempt counted', () => {
   let setting: Setting;

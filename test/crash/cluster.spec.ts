@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import { Controller, Module, type INestMicroservice } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
@@ -17,8 +16,6 @@ import { readTopics } from './support/topic-reader.js';
 
 const PARTITIONS = 3;
 const PATIENCE = 90_000;
-
-jest.setTimeout(300_000);
 
 describe('On three brokers, in mid-stream', () => {
   let setting: Setting;

@@ -1,20 +1,17 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { TcpProxy } from '../support/tcp-proxy.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
 import type { ServiceProcess } from './support/service-process.js';
 import { Setting } from './support/setting.js';
-import { until } from './support/until.js';
+import { PATIENCE, until } from './support/until.js';
 
 /** Kafka's time to find out by itself that a member is dead. */
-const sessionTimeout = 45_000;
+const sessionTimeout = 180_000;
 /** By this time others must have gone on: far less, and yet plenty for a busy machine. */
 const soon = sessionTimeout / 3;
 const partitions = 4;
-
-// Processes are started, and a busy machine takes its time.
-jest.setTimeout(150_000);
 
 describe('Fail-over long before the session timeout', () => {
   let setting: Setting;
@@ -78,7 +75,7 @@ async function sharing(world: CrashWorld, ...services: ServiceProcess[]): Promis
       );
       return new Set(rows.map(({ instance }) => instance)).size === services.length;
     },
-    40_000,
+    PATIENCE,
     () => services.map((service) => service.describe()).join('\n'),
   );
 }

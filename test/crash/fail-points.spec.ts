@@ -1,12 +1,9 @@
-import { afterAll, beforeAll, describe, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, it } from '@jest/globals';
 import { killThere, loseAnswers, windows, type CrashWindow } from './support/crash-windows.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
 
 const places = Object.keys(windows) as CrashWindow[];
-
-// Scenarios wait for session timeouts and outages; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 describe('A service killed in a crash window', () => {
   let setting: Setting;

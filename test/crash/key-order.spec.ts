@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { CrashWorld, Event } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { seeded } from './support/random.js';
@@ -12,9 +12,6 @@ const partitions = 4;
 /** Few, so that each has records in most groups. */
 const keys = 15;
 const kills = 4;
-
-// Scenarios wait for session timeouts; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 describe(`Services ordered by key, whose groups run concurrently, killed at random (CRASH_SEED=${seed})`, () => {
   let setting: Setting;
@@ -43,7 +40,7 @@ describe(`Services ordered by key, whose groups run concurrently, killed at rand
       await guest.stop();
     }
     const answers = await streamed;
-    await world.settled(60_000);
+    await world.settled();
 
     expect(await violations(world, 'settled')).toEqual([]);
     expect(await world.count()).toBe(events + requests);

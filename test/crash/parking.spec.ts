@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { Place, ServiceSettings } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { Scenarios } from './support/scenarios.js';
@@ -23,8 +23,6 @@ const draining: Partial<Record<Place, string>> = {
   'after-ack': 'after that is acknowledged, before it is noted',
 };
 const drained = { 'after-claim': 2, 'in-handler': 3, 'after-commit': 2, 'after-ack': ROUNDS } as const;
-
-jest.setTimeout(200_000);
 
 describe('Parked records, whose service is killed', () => {
   let setting: Setting;
@@ -95,7 +93,7 @@ async function killDraining(world: CrashWorld, place: Place, nth: number): Promi
 /** All that is well is done, and the rest waits. */
 async function parkAll(world: CrashWorld, instance: string): Promise<void> {
   const service = start(world, instance);
-  await world.settled(60_000);
+  await world.settled();
   expect(await letters(world)).toBe(ROUNDS);
   expect(await world.count(`id like 'bad:%'`)).toBe(0);
   expect(await world.count()).toBe((KEYS.length - 1) * ROUNDS);
@@ -103,7 +101,7 @@ async function parkAll(world: CrashWorld, instance: string): Promise<void> {
 }
 
 async function expectDrained(world: CrashWorld): Promise<void> {
-  await until('the last letter', async () => (await letters(world)) === 0, 60_000);
+  await until('the last letter', async () => (await letters(world)) === 0);
   expect(await world.query('select 1 from {ledger}.parked_head')).toEqual([]);
   const rows = await world.query<{ id: string }>('select id from {effects}.effect order by seq');
   for (const key of KEYS) {

@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { FailureWindow } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
 import { readTopics } from './support/topic-reader.js';
-import { until } from './support/until.js';
+import { PATIENCE, until } from './support/until.js';
 
 const EVENTS = 40;
 const POISON = 'event-17';
@@ -22,8 +22,6 @@ const putBack: Partial<Record<FailureWindow, string>> = {
   'before-redrive': 'before it is put back',
   'after-redrive': 'after that is committed, before the record is produced',
 };
-
-jest.setTimeout(200_000);
 
 describe('A poison record, whose service is killed', () => {
   let setting: Setting;
@@ -72,14 +70,14 @@ async function killGivingUp(world: CrashWorld, place: FailureWindow): Promise<vo
   const failPoint = { place, on: 'events', nth: 1, action: 'kill' } as const;
   await world.start('first', { attempts: ATTEMPTS, failPoint }).killed();
   world.start('second', { attempts: ATTEMPTS });
-  await world.settled(60_000);
+  await world.settled();
   await expectDeadOnce(world);
   await expectEffects(world, false);
 }
 
 async function killPuttingBack(world: CrashWorld, place: FailureWindow): Promise<void> {
   const failing = world.start('failing', { attempts: ATTEMPTS });
-  await world.settled(60_000);
+  await world.settled();
   await expectDeadOnce(world);
   await failing.kill();
   const failPoint = { place, on: 'events', nth: 1, action: 'kill' } as const;
@@ -93,11 +91,11 @@ async function killPuttingBack(world: CrashWorld, place: FailureWindow): Promise
   await until(
     'the effect of what was put back',
     async () => (await world.count(`id = '${POISON}'`)) > 0,
-    60_000,
+    PATIENCE,
     () => second.describe(),
   );
   second.tell('redrive');
-  await world.settled(60_000);
+  await world.settled();
   await expectEffects(world, true);
 }
 

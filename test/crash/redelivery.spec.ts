@@ -1,12 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { ServiceSettings } from './children/service-settings.js';
 import type { CrashWorld } from './support/crash-world.js';
 import { violations } from './support/invariants.js';
 import { Scenarios } from './support/scenarios.js';
 import { Setting } from './support/setting.js';
-
-// Scenarios wait for session timeouts and outages; a busy machine adds to that.
-jest.setTimeout(150_000);
 
 const modes = ['transaction', 'claim'] as const;
 type Mode = (typeof modes)[number];

@@ -23,12 +23,12 @@ beforeAll(async () => {
   const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   tarball = join(folder, filename);
   packed = files.map(({ path }) => path);
-}, 120_000);
+});
 
 afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
   await fixture.dispose();
-}, 60_000);
+});
 
 function npm(cwd: string, ...args: string[]) {
   return run('npm', args, { cwd, maxBuffer: 64 * 1024 * 1024, env: { ...process.env, NODE_OPTIONS: '' } });
@@ -37,7 +37,7 @@ function npm(cwd: string, ...args: string[]) {
 function node(cwd: string, args: string[], env: Record<string, string> = {}) {
   return run(process.execPath, args, {
     cwd,
-    timeout: 60_000,
+    timeout: 240_000,
     env: { ...process.env, NODE_OPTIONS: '', ...env },
   });
 }
@@ -75,8 +75,17 @@ describe('the tarball', () => {
   });
 });
 
-/** A project with this package and nothing of this repository but the compiler. */
-async function project(nest: string, type: 'module' | 'commonjs'): Promise<string> {
+const projects = new Map<string, Promise<string>>();
+
+/** A project with this package and nothing of this repository but the compiler; made once, whoever needs it. */
+function project(nest: string, type: 'module' | 'commonjs'): Promise<string> {
+  const name = `${nest} ${type}`;
+  const made = projects.get(name) ?? createProject(nest, type);
+  projects.set(name, made);
+  return made;
+}
+
+async function createProject(nest: string, type: 'module' | 'commonjs'): Promise<string> {
   const cwd = await mkdtemp(join(folder, `nest-${nest}-`));
   const own = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
     peerDependencies: Record<string, string>;
@@ -131,7 +140,7 @@ describe.each([
   let cwd: string;
   beforeAll(async () => {
     cwd = await project(nest, type);
-  }, 240_000);
+  });
 
   it('type-checks against the public names, and handles and answers once', async () => {
     await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', cwd], { cwd }).catch(
@@ -168,7 +177,7 @@ describe.each([
     } finally {
       await client.end();
     }
-  }, 120_000);
+  });
 
   it('can require() the entries, and nothing behind them', async () => {
     const { stdout } = await node(cwd, ['requires.cjs']);
@@ -191,7 +200,7 @@ describe('a fresh CommonJS project of Nest 11 with ts-jest', () => {
     await writeFile(join(cwd, 'jest.config.js'), text);
     await mkdir(join(cwd, 'src'));
     await copyFile(join(root, 'test/package/listener.ts'), join(cwd, 'src/listener.spec.ts'));
-  }, 240_000);
+  });
 
   it.each([
     ['nodenext', 'nodenext'],
@@ -207,6 +216,5 @@ describe('a fresh CommonJS project of Nest 11 with ts-jest', () => {
       const { stderr } = await node(cwd, ['node_modules/jest/bin/jest.js']);
       expect(stderr).toContain('1 passed, 1 total');
     },
-    120_000,
   );
 });

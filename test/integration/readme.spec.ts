@@ -13,7 +13,7 @@ import { Program } from '../support/program.js';
 import { codeBlocks, CompileFolder, names, propertiesOf, ROOT, tableAfter } from '../support/readme.js';
 import { eventually } from '../support/eventually.js';
 
-const PATIENCE = 50_000;
+const PATIENCE = 100_000;
 const STARTED = 'Nest microservice successfully started';
 const TOPICS = ['price.changed', 'price.get', 'order.placed', 'invoice.created'];
 const GROUPS = ['prices', 'billing', 'shop'];

@@ -134,7 +134,7 @@ const MAX_INSTANCES = 4;
 /** Most runs of a handler that fail before it succeeds. */
 const FAILING_RUNS = 2;
 /** Steps of the scheduler over which load and faults are spread. */
-const SPAN = 600;
+const SPAN = 800;
 const EVENT_TROUBLE = ['flaky', 'flaky', 'swallows', 'poison', 'terminal'] as const;
 const REQUEST_TROUBLE = ['flaky', 'poison'] as const;
 
@@ -183,7 +183,7 @@ export function planOf(seed: number): Plan {
     attempts: FAILING_RUNS + 1 + dice.pick(3),
     deadLetter: chance(0.8),
     sessionTimeout: among(4_000, 10_000),
-    commitInterval: among(100, 1_000, 5_000),
+    commitInterval: among(50, 200, 1_000, 5_000),
     skew: Array.from({ length: MAX_INSTANCES }, () => (chance(0.1) ? among(-600_000, 600_000) : 0)),
     parking,
     fastFailover: chance(0.5),

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import pg from 'pg';
 import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
+import { createTopics } from '../../sample/servers/create-topics.js';
 import type { ConsumerListener, DriverProducer } from '../../lib/driver/driver.js';
 import type { KafkaRecord, OutgoingRecord } from '../../lib/messages/record.js';
 import { systemClock } from '../../lib/runtime/clock.js';
@@ -63,15 +64,11 @@ export class BrokerFixture {
     { partitions = 1, config = {} }: { partitions?: number; config?: Record<string, string> } = {},
   ): Promise<void> {
     for (const topic of topics) this.topics.add(topic);
-    await this.admin.createTopics({
-      waitForLeaders: true,
-      topics: topics.map((topic) => ({
-        topic,
-        numPartitions: partitions,
-        replicationFactor: 1,
-        configEntries: Object.entries(config).map(([key, value]) => ({ name: key, value })),
-      })),
-    });
+    const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }));
+    await createTopics(
+      this.admin,
+      topics.map((topic) => ({ topic, numPartitions: partitions, replicationFactor: 1, configEntries })),
+    );
   }
 
   /** For `consumer.groupId`; the group that Nest makes of it, on either side, is deleted in the end. */

@@ -10,8 +10,8 @@ import {
 } from '../../lib/testing/in-memory-kafka/in-memory-kafka.js';
 import type { KafkaRecord } from '../../lib/messages/record.js';
 import type { KafkaTransportOptions } from '../../lib/transport/kafka-transport.options.js';
-import { eventually } from './eventually.js';
 import { databaseUrl } from './ledger-schema.js';
+import { reaches } from './reaches.js';
 import { RecordingLogger } from './recording-logger.js';
 
 export const GROUP = 'tests';
@@ -150,9 +150,9 @@ export class DurableWorld {
     return this.kafka.records(`${topic}.reply`);
   }
 
-  /** Resolves when the group has committed all records of a topic. @param within milliseconds */
-  async consumed(topic: string, within?: number): Promise<void> {
-    await eventually(() => this.lag(topic) === 0n, within);
+  /** Resolves when the group has committed all records of a topic. */
+  consumed(topic: string): Promise<void> {
+    return reaches(0n, () => this.lag(topic));
   }
 
   lag(topic: string): bigint {

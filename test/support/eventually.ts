@@ -2,7 +2,7 @@
  * Waits until `condition` holds: until it returns something other than `false` and `undefined`, and does not throw.
  * Resolves with what it returned; fails with the condition's text after `timeout` milliseconds.
  */
-export async function eventually<T>(condition: () => Promise<T> | T, timeout = 50_000): Promise<T> {
+export async function eventually<T>(condition: () => Promise<T> | T, timeout = 100_000): Promise<T> {
   const deadline = performance.now() + timeout;
   for (;;) {
     let failure: unknown;

@@ -3,7 +3,7 @@ import { NestFactory } from '@nestjs/core';
 import { ServerKafka, type KafkaTransportOptions } from '../../lib/index.js';
 import { BrokerFixture, brokers } from './broker-fixture.js';
 import { RecordingLogger } from './recording-logger.js';
-import { eventually } from './eventually.js';
+import { reaches } from './reaches.js';
 
 export interface KafkaAppOptions extends Pick<ModuleMetadata, 'providers' | 'imports'> {
   readonly controllers: Type[];
@@ -69,7 +69,7 @@ export class KafkaApps extends BrokerFixture {
   }
 
   /** Resolves when the group has committed `offset` in partition 0. */
-  async consumed(group: string, topic: string, offset: number): Promise<void> {
-    await eventually(async () => (await this.committed(group, topic)) === offset);
+  consumed(group: string, topic: string, offset: number): Promise<void> {
+    return reaches(offset, () => this.committed(group, topic));
   }
 }

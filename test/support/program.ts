@@ -53,7 +53,7 @@ export class Program {
   /** Asks it to end, and waits. Idempotent. */
   async terminate(): Promise<this> {
     this.kill('SIGTERM');
-    return this.end(20_000);
+    return this.end();
   }
 
   /** Ends it, whatever it is at. */
@@ -63,13 +63,13 @@ export class Program {
   }
 
   /** Resolves when it has printed `text`; fails with all it printed if it ends before or takes too long. */
-  async printed(text: string, timeout = 40_000): Promise<void> {
+  async printed(text: string, timeout = 100_000): Promise<void> {
     await eventually(() => !this.running || this.output.includes(text), timeout).catch(() => undefined);
     if (!this.output.includes(text)) throw new Error(`It did not print "${text}" but:\n${this.output}`);
   }
 
   /** Resolves when it has ended by itself; ends it, and fails with all it printed, if that takes too long. */
-  async end(timeout: number): Promise<this> {
+  async end(timeout = 100_000): Promise<this> {
     try {
       await eventually(() => !this.running, timeout);
     } catch (cause) {

@@ -1,6 +1,6 @@
 /** Program. `npm run torture`: see the README. */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,7 +13,7 @@ import type { Servers } from '../../sample/servers/index.js';
 import { describeFaults, faultNamed } from './faults/catalogue.js';
 import { libraryIndex } from './ground/ground.js';
 import { help, type Options, parseOptions } from './options.js';
-import { details, jsonLine, table } from './report.js';
+import { counted, details, jsonLine, table, whereToLook } from './report.js';
 import { type Result, run } from './run.js';
 
 /** Nodes that go on without one of them. */
@@ -87,7 +87,9 @@ async function torture(options: Options): Promise<number> {
     people.write(`\n${table(result, options)}\n\n`);
     if (!passed) {
       guard.done(folder);
-      people.write(`${details(result, options)}\n\nSeed ${options.seed}; the data is kept in ${folder}\n`);
+      const report = `${table(result, options)}\n\n${details(result, options)}\n`;
+      await writeFile(join(folder, 'report.txt'), report);
+      people.write(`${details(result, options)}\n\n${whereToLook(result, options, folder)}\n`);
     }
   } finally {
     progress.close();
@@ -99,7 +101,9 @@ async function torture(options: Options): Promise<number> {
   }
   const seconds = (performance.now() - started) / 1_000;
   people.write(
-    passed ? `No violation (${seconds.toFixed(0)} s).\n` : `${result.violations.length} violations.\n`,
+    passed
+      ? `No violation (${seconds.toFixed(0)} s).\n`
+      : `Seed ${options.seed}: ${counted(result.violations.length)}.\n`,
   );
   if (options.json) process.stdout.write(`${jsonLine(result, options, seconds)}\n`);
   return passed ? 0 : 1;

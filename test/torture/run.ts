@@ -39,6 +39,8 @@ export interface Result {
   readonly faults: Readonly<Record<string, number>>;
   readonly produced: number;
   readonly duplicates: number;
+  /** Names on the servers, for who looks at what is left there. */
+  readonly places: { readonly group: string; readonly database: string };
   /** Puts away what the run has left on the servers. */
   readonly dispose: (options: { keep: boolean }) => Promise<void>;
 }
@@ -84,6 +86,7 @@ export async function run(parts: RunParts): Promise<Result> {
       faults,
       produced: load.produced,
       duplicates: load.duplicates,
+      places: { group: ground.groupId, database: ground.database.name },
       dispose: async (how) => {
         await load.disconnect();
         await ground.dispose(how);

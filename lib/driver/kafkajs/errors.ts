@@ -50,7 +50,7 @@ export function unreachable(error: unknown): KafkaTransportError {
   return new BrokerUnreachableError(
     fatal
       ? `The Kafka brokers refused the connection: ${text(error)}. Check "client.ssl", "client.sasl" and "client.brokers".`
-      : `No Kafka broker can be reached: ${text(error)}. Check "client.brokers" and "client.ssl", and that the brokers are up.`,
+      : `No Kafka broker can be reached: ${text(error)}. Check "client.brokers", "client.ssl" and "client.sasl", and that the brokers are up.`,
     { cause: error, retryable: !fatal },
   );
 }
@@ -81,6 +81,7 @@ export function commitError(error: unknown): KafkaTransportError {
   return memberError(error, 'An offset commit');
 }
 
+/** On one line: what OpenSSL says ends with a line break. */
 export function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, ' ');
 }

@@ -40,7 +40,12 @@ export class KafkajsDriver implements KafkaDriver {
     private readonly clock: Clock,
     private readonly log: Log,
   ) {
-    this.native = new kafkajs.Kafka({ logCreator: logCreatorFor(log), ...config });
+    this.native = new kafkajs.Kafka({
+      logCreator: logCreatorFor(log),
+      ...config,
+      // kafkajs writes into it what it has made of the credentials; a copy with others would then go on with these.
+      ...(config.sasl && { sasl: { ...config.sasl } }),
+    });
   }
 
   createConsumer(options: DriverConsumerOptions): DriverConsumer {

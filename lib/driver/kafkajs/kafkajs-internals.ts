@@ -124,7 +124,12 @@ export class RawConnection {
 
   /** Rejects what is in flight and destroys the socket: `disconnect` of kafkajs would wait for a long poll. */
   async close(reason: Error): Promise<void> {
-    await this.connecting?.catch(() => undefined);
+    if (this.connecting) {
+      // A broker that takes connections and says nothing would have `requestTimeout`, most of what a container has to end.
+      this.connection.rejectRequests(reason);
+      this.connection.socket?.destroy(reason);
+      await this.connecting.catch(() => undefined);
+    }
     this.connection.rejectRequests(reason);
     this.connection.socket?.destroy();
     await this.broker.disconnect();

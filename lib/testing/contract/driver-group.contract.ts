@@ -3,7 +3,7 @@ import { StaleMemberError } from '../../errors/errors.js';
 import { deferred } from '../../runtime/deferred.js';
 import type { DeclareTest } from './contract.js';
 import { type DriverKit, outgoing } from './driver-kit.js';
-import { eventually, within } from './eventually.js';
+import { eventually, SOON_MS, within } from './eventually.js';
 import type { ListenerHooks, RecordingConsumer } from './recording-consumer.js';
 
 const COMMIT_ON_REVOCATION: ListenerHooks = {
@@ -43,7 +43,7 @@ export function groupContract(test: DeclareTest<DriverKit>): void {
     await eventually('all records', () => first.records.length === 6);
     const second = kit.consumer(options);
     const joined = second.start();
-    await within('the revocation', entered.promise, 20_000);
+    await within('the revocation', entered.promise, SOON_MS);
     // New records have all the time that a whole other consumer takes to start and read them.
     await kit.produce(topic, ['d'], 0);
     const bystander = await kit.started({ topics: [topic] });
@@ -155,7 +155,7 @@ export function groupContract(test: DeclareTest<DriverKit>): void {
     const options = { topics: [topic], groupId: kit.name(), rebalanceTimeout: 2000 };
     const hang = deferred();
     const first = await kit.started(options, { onRevoked: () => hang.promise });
-    const second = await within('the second member gets in', kit.started(options), 20_000);
+    const second = await within('the second member gets in', kit.started(options), SOON_MS);
     await kit.shared(topic, 2, first, second);
     hang.resolve();
   });

@@ -10,7 +10,7 @@ import type {
 } from '../../driver/driver.js';
 import type { OutgoingRecord, RecordHeader } from '../../messages/record.js';
 import { systemClock } from '../../runtime/clock.js';
-import { eventually, within } from './eventually.js';
+import { eventually, SOON_MS, within } from './eventually.js';
 import { type ListenerHooks, RecordingConsumer } from './recording-consumer.js';
 
 /** A driver to be tested, and what the port has no way to provoke. */
@@ -83,7 +83,7 @@ export class DriverKit {
       hooks,
     );
     this.#consumers.push(consumer);
-    this.#undo.push(() => within('a consumer stops', consumer.stop(), 20_000));
+    this.#undo.push(() => within('a consumer stops', consumer.stop(), SOON_MS));
     return consumer;
   }
 
@@ -94,7 +94,7 @@ export class DriverKit {
   /** Not started. */
   reader(options: DriverReaderOptions): DriverReader {
     const reader = this.subject.driver().createReader(options);
-    this.#undo.push(() => within('a reader stops', reader.stop(), 20_000));
+    this.#undo.push(() => within('a reader stops', reader.stop(), SOON_MS));
     return reader;
   }
 

@@ -3,10 +3,7 @@ import { TopicMissingError } from '../../errors/errors.js';
 import { deferred } from '../../runtime/deferred.js';
 import type { DeclareTest } from './contract.js';
 import { type DriverKit, numbered } from './driver-kit.js';
-import { eventually, within } from './eventually.js';
-
-// Longer than any bound in here: who waits for a fetch to end is caught.
-const LONG_WAIT_MS = 25_000;
+import { eventually, LONG_MS, SOON_MS, within } from './eventually.js';
 
 /** Starting, where reading begins, and stopping. */
 export function lifecycleContract(test: DeclareTest<DriverKit>): void {
@@ -67,11 +64,11 @@ export function lifecycleContract(test: DeclareTest<DriverKit>): void {
   test('a start that failed leaves no member behind', async (kit) => {
     const topic = await kit.topic();
     const groupId = kit.name();
-    await assert.rejects(kit.consumer({ topics: [kit.name()], groupId }).start());
+    await assert.rejects(kit.consumer({ topics: [kit.name()], groupId, sessionTimeout: LONG_MS }).start());
     const consumer = await within(
       'the next member joins at once',
       kit.started({ topics: [topic], groupId }),
-      5000,
+      SOON_MS,
     );
     assert.deepEqual(consumer.owned, [`${topic}[0]`]);
   });
@@ -115,7 +112,7 @@ export function lifecycleContract(test: DeclareTest<DriverKit>): void {
     await kit.produce(topic, numbered('v', 3));
     const groupId = kit.name();
     const first = await kit.started(
-      { topics: [topic], groupId },
+      { topics: [topic], groupId, sessionTimeout: LONG_MS },
       { onRevoked: (partitions, _, consumer) => consumer.driver.commit(consumer.progress(partitions)) },
     );
     await eventually('the records', () => first.records.length === 3);
@@ -130,7 +127,7 @@ export function lifecycleContract(test: DeclareTest<DriverKit>): void {
       committed.map(({ offset }) => offset),
       [3n, -1n],
     );
-    const second = await within('the successor joins', kit.started({ topics: [topic], groupId }), 5000);
+    const second = await within('the successor joins', kit.started({ topics: [topic], groupId }), SOON_MS);
     assert.equal(second.owned.length, 2);
   });
 
@@ -171,25 +168,25 @@ export function lifecycleContract(test: DeclareTest<DriverKit>): void {
 
   test('a long fetch delays neither a stop nor a join', async (kit) => {
     const topic = await kit.topic();
-    const options = { topics: [topic], groupId: kit.name(), maxWaitTime: LONG_WAIT_MS };
+    const options = { topics: [topic], groupId: kit.name(), maxWaitTime: LONG_MS };
     const first = await kit.started(options);
-    const second = await within('the second member joins', kit.started(options), 10_000);
-    await within('the second member stops', second.stop(), 5000);
-    await within('the first member stops', first.stop(), 5000);
+    const second = await within('the second member joins', kit.started(options), SOON_MS);
+    await within('the second member stops', second.stop(), SOON_MS);
+    await within('the first member stops', first.stop(), SOON_MS);
   });
 
   test('stop while starting: start settles, nothing stays behind', async (kit) => {
     const topic = await kit.topic();
     const groupId = kit.name();
-    const consumer = kit.consumer({ topics: [topic], groupId });
+    const consumer = kit.consumer({ topics: [topic], groupId, sessionTimeout: LONG_MS });
     const start = consumer.start().then(
       () => 'started',
       () => 'rejected',
     );
-    await within('the consumer stops', consumer.stop(), 10_000);
-    await within('start settles', start, 5000);
+    await within('the consumer stops', consumer.stop(), SOON_MS);
+    await within('start settles', start, SOON_MS);
     assert.deepEqual(consumer.owned, []);
-    const next = await within('the next member joins', kit.started({ topics: [topic], groupId }), 5000);
+    const next = await within('the next member joins', kit.started({ topics: [topic], groupId }), SOON_MS);
     assert.equal(next.owned.length, 1);
   });
 }

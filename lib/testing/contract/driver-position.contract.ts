@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { DeclareTest } from './contract.js';
 import { type DriverKit, numbered, outgoing } from './driver-kit.js';
-import { eventually } from './eventually.js';
+import { eventually, LONG_MS, SOON_MS } from './eventually.js';
 
 /** Where reading goes on: without commits, around pauses and seeks, past what is gone. */
 export function positionContract(test: DeclareTest<DriverKit>): void {
@@ -54,16 +54,16 @@ export function positionContract(test: DeclareTest<DriverKit>): void {
 
   test('resume does not wait for the longest fetch', async (kit) => {
     const topic = await kit.topic(2);
-    const consumer = await kit.started({ topics: [topic], maxWaitTime: 25_000 });
+    const consumer = await kit.started({ topics: [topic], maxWaitTime: LONG_MS });
     const partitions = [0, 1].map((partition) => ({ topic, partition }));
     consumer.pause(...partitions);
     await kit.produce(topic, ['a'], 0);
     await kit.produce(topic, ['b'], 1);
     consumer.resume(partitions[0]!);
-    await eventually('the record of the one', () => consumer.records.length === 1, 5000);
+    await eventually('the record of the one', () => consumer.records.length === 1, SOON_MS);
     // Now a fetch for one partition is waiting, and the other one has to get in.
     consumer.resume(partitions[1]!);
-    await eventually('the record of the other', () => consumer.records.length === 2, 5000);
+    await eventually('the record of the other', () => consumer.records.length === 2, SOON_MS);
   });
 
   test('seek goes back and forth; the next record is the first at or after it', async (kit) => {
@@ -108,10 +108,10 @@ export function positionContract(test: DeclareTest<DriverKit>): void {
   test('a seek does not wait for the longest fetch', async (kit) => {
     const topic = await kit.topic();
     await kit.produce(topic, ['a']);
-    const consumer = await kit.started({ topics: [topic], maxWaitTime: 25_000 });
+    const consumer = await kit.started({ topics: [topic], maxWaitTime: LONG_MS });
     await eventually('the record', () => consumer.records.length === 1);
     consumer.seek({ topic, partition: 0, offset: 0n });
-    await eventually('the record again', () => consumer.records.length === 2, 5000);
+    await eventually('the record again', () => consumer.records.length === 2, SOON_MS);
   });
 
   test('a seek and a pause while the assignment is being taken hold from the first record on', async (kit) => {

@@ -3,7 +3,7 @@ import type { RecordHeader } from '../../messages/record.js';
 import { systemClock } from '../../runtime/clock.js';
 import type { DeclareTest } from './contract.js';
 import { type DriverKit, numbered, outgoing } from './driver-kit.js';
-import { eventually } from './eventually.js';
+import { eventually, SOON_MS } from './eventually.js';
 
 const EVERY_BYTE = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
 
@@ -91,7 +91,7 @@ export function recordContract(test: DeclareTest<DriverKit>): void {
     await producer.send(outgoing({ topic, value: 'many', headers }));
     await producer.send(outgoing({ topic, value: 'next' }));
     const consumer = await kit.started({ topics: [topic] });
-    await eventually('both records', () => consumer.records.length === 2, 10_000);
+    await eventually('both records', () => consumer.records.length === 2, SOON_MS);
     assert.equal(consumer.records[0]!.headers.length, 10_000);
     assert.deepEqual(consumer.revocations, []);
   });

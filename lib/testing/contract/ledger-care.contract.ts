@@ -21,6 +21,8 @@ import {
 } from './ledger-contract-world.js';
 
 const LONG = 3_600_000;
+/** Milliseconds. Longer than what follows a sign of life takes to be asked, on a busy machine too. */
+const SILENCE = 2_000;
 const DUE: SweepBounds = { settled: 0, abandoned: LONG, silence: LONG, limit: 100 };
 const given = (key: string) => givenKey('given', key, 'a test').encoded;
 const messageId = () => givenKey('message-id', systemClock.uuid(), 'a test').encoded;
@@ -119,9 +121,9 @@ export function describeCare({ describe, it }: ContractRunner, world: CurrentWor
     it('take nobody for dead that gives signs of life', async () => {
       const [ledger, other] = [await world().openLedger(), await world().openLedger()];
       await lose(ledger);
-      await sleep(systemClock, 300);
+      await sleep(systemClock, SILENCE + 100);
       await ledger.care.beat();
-      assert.deepEqual(await sweep(other, { silence: 250 }), []);
+      assert.deepEqual(await sweep(other, { silence: SILENCE }), []);
     });
 
     it('leave young records alone', async () => {
@@ -265,12 +267,12 @@ export function describeCare({ describe, it }: ContractRunner, world: CurrentWor
       const { fence } = await ledger.takeFence(newLane(), always);
       const failed = claimOf(given('a'), 0);
       await ledger.conclude(conclusionOf(fence, failed, { state: 'failed' }));
-      await sleep(systemClock, 600);
+      await sleep(systemClock, SILENCE + 100);
       const transaction = ledger.transaction();
       const again = claimOf(given('a'), 1);
       await transaction.claim({ fence, advanceTo: 2n, executions: [again] });
       await transaction.reclaim(fence, again);
-      const pruning = pruneAll(other, { keys: 500, messageIds: 500 });
+      const pruning = pruneAll(other, { keys: SILENCE, messageIds: SILENCE });
       // It may wait for the transaction, or pass by.
       await isPending(pruning);
       await transaction.commit(nothing);

@@ -15,7 +15,7 @@ import {
 } from './ledger-contract-world.js';
 
 /** Waiting for a stopped owner takes five seconds of real time. */
-const PATIENT = 30_000;
+const PATIENT = 100_000;
 
 export function describeFences({ describe, it }: ContractRunner, world: CurrentWorld): void {
   describe('fences', () => {

@@ -18,7 +18,7 @@ import {
 } from './ledger-contract-world.js';
 
 /** Waiting for a stopped owner takes five seconds of real time. */
-const PATIENT = 30_000;
+const PATIENT = 100_000;
 
 export function describeSharing({ describe, it }: ContractRunner, world: CurrentWorld): void {
   const positionOf = ({ lane: { topicId, partition } }: Fence, offset: bigint): ExecutionClaim =>

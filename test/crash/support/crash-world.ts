@@ -10,7 +10,7 @@ import { silentLog } from '../../../lib/runtime/log.js';
 import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
 import type { Guard } from '../../../sample/servers/guard.js';
 import type { ServiceSettings, ServiceTopics, Work } from '../children/service-settings.js';
-import { until } from './until.js';
+import { reaches } from '../../support/reaches.js';
 import { ServiceProcess } from './service-process.js';
 
 export interface WorldOptions {
@@ -205,16 +205,13 @@ export class CrashWorld {
   }
 
   /** Resolves when the broker has all offsets of the group at the end of its topics. */
-  async settled(timeout = 40_000): Promise<void> {
-    await until(
-      'the group to have no lag',
-      async () => (await this.lag()) === 0,
-      timeout,
-      async () => {
-        const services = this.services.filter(({ running }) => running).map((service) => service.describe());
-        return `Lag ${await this.lag()}. ${services.join('\n')}`;
-      },
-    );
+  async settled(): Promise<void> {
+    try {
+      await reaches(0, () => this.lag());
+    } catch (cause) {
+      const services = this.services.filter(({ running }) => running).map((service) => service.describe());
+      throw new Error(`The group's lag stays. ${services.join('\n')}`, { cause });
+    }
   }
 
   /** Ends what runs and drops what there is. */

@@ -5,7 +5,7 @@ import type { CrashWorld } from './crash-world.js';
 import { violations } from './invariants.js';
 import { PrivateDatabase } from './private-database.js';
 import type { Setting } from './setting.js';
-import { until } from './until.js';
+import { PATIENCE, until } from './until.js';
 
 type Service = Partial<ServiceSettings>;
 
@@ -13,6 +13,7 @@ type Service = Partial<ServiceSettings>;
 const attempts = 1;
 const outage = 60_000;
 const held = 'Work is held';
+const BACKLOG = 1_000;
 
 /** What goes wrong, by what a test calls it: resolves when all work is done nevertheless. */
 export const databaseFaults = {
@@ -68,15 +69,16 @@ function request(world: CrashWorld, id: string): Promise<unknown[]> {
   return answer;
 }
 
-/** Publishes until `during` has ended. */
+/** Publishes until `during` has ended, but not while much is outstanding: a busy machine would be at it for long. */
 async function streamWhile(world: CrashWorld, during: () => Promise<void>): Promise<void> {
   let going = true;
   const ended = during().finally(() => (going = false));
   const answers: Promise<unknown[]>[] = [];
-  for (let n = 0; going; n += 10) {
+  for (let n = 0; going; await sleep(100)) {
+    if ((await world.lag()) > BACKLOG) continue;
     await world.publish(Array.from({ length: 10 }, (_, m) => ({ id: `event-${n + m}`, partition: m % 2 })));
     if (n % 50 === 0) answers.push(request(world, `request-${n}`));
-    await sleep(100);
+    n += 10;
   }
   await ended;
   for (const values of await Promise.all(answers)) expect(values).toHaveLength(1);
@@ -127,7 +129,7 @@ async function terminateBackends(
       await until(
         'a transaction to be open',
         async () => (await database.endConnections(`state = 'idle in transaction'`)) > 0,
-        20_000,
+        PATIENCE,
         () => service.describe(),
       );
       await sleep(300);
@@ -144,7 +146,7 @@ async function exhaustPool(world: CrashWorld, _database: PrivateDatabase, settin
     await until(
       'work to be held',
       () => service.logged(held),
-      20_000,
+      PATIENCE,
       () => service.describe(),
     );
     service.tell('release pool');
@@ -166,7 +168,7 @@ async function refuseWork(
     await until(
       'work to be held',
       () => service.logged(held),
-      20_000,
+      PATIENCE,
       () => service.describe(),
     );
     await sleep(2_000);
@@ -207,7 +209,7 @@ async function lockWhileTimingOut(
       until(
         'transactions to fail',
         async () => (await database.rollbacks()) >= rollbacks + 4,
-        20_000,
+        PATIENCE,
         () => service.describe(),
       ),
     );

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Guard } from '../../../sample/servers/guard.js';
 import { SETTINGS_VARIABLE, type ServiceSettings } from '../children/service-settings.js';
-import { until } from './until.js';
+import { PATIENCE, until } from './until.js';
 
 const program = fileURLToPath(new URL('../../dist/test/crash/children/service.js', import.meta.url));
 const KEPT_LINES = 60;
@@ -49,12 +49,12 @@ export class ServiceProcess {
   }
 
   /** Resolves when it has joined its group. */
-  async ready(timeout = 40_000): Promise<this> {
-    await this.hasTold('ready', timeout);
+  async ready(): Promise<this> {
+    await this.hasTold('ready');
     return this;
   }
 
-  async hasTold(what: string, timeout = 40_000): Promise<void> {
+  async hasTold(what: string): Promise<void> {
     await until(
       `service ${this.settings.instance} to tell "${what}"`,
       () => {
@@ -62,18 +62,18 @@ export class ServiceProcess {
         if (!this.running) throw new Error(`It ended before it told "${what}". ${this.describe()}`);
         return false;
       },
-      timeout,
+      PATIENCE,
       () => this.describe(),
     );
   }
 
   /** Resolves when the service was killed at its fail point. */
-  async killed(timeout = 40_000): Promise<void> {
+  async killed(): Promise<void> {
     const { instance, failPoint } = this.settings;
     await until(
       `service ${instance} to be killed`,
       () => !this.running,
-      timeout,
+      PATIENCE,
       () => this.describe(),
     );
     if (this.signalled !== 'SIGKILL' || (failPoint && !this.told.includes(failPoint.place))) {
@@ -100,7 +100,7 @@ export class ServiceProcess {
     await until(
       'an orderly end',
       () => !this.running,
-      20_000,
+      PATIENCE,
       () => this.describe(),
     );
   }

@@ -1,10 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
+/** Milliseconds. Nothing that works takes as long, on a busy machine either. */
+export const PATIENCE = 100_000;
+
 /** Resolves as soon as `condition` holds; the error says what was waited for, and `describe` how far it came. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeout = 30_000,
+  timeout = PATIENCE,
   describe: () => string | Promise<string> = () => '',
 ): Promise<void> {
   const deadline = Date.now() + timeout;

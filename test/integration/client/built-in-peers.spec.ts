@@ -3,6 +3,7 @@ import { ClientKafka, RpcException, ServerKafka, type KafkaOptions } from '@nest
 import kafkajs from 'kafkajs';
 import { concat, firstValueFrom, lastValueFrom, of, throwError, timer, toArray, map } from 'rxjs';
 import { ClientKafkaProxy } from '../../../lib/transport/client-kafka.proxy.js';
+import { createTopics } from '../../../sample/servers/create-topics.js';
 import { eventually } from '../../support/eventually.js';
 
 const { KAFKA_BROKERS } = process.env;
@@ -48,7 +49,7 @@ describe("Nest's built-in transport as peer", () => {
       { topic, numPartitions: 1 },
       { topic: `${topic}.reply`, numPartitions: 3 },
     ];
-    await admin.createTopics({ topics, waitForLeaders: true });
+    await createTopics(admin, topics);
     server = new ServerKafka(options);
     server.addHandler(topic, (data: unknown) => {
       if (data === 'fail') return Promise.resolve(throwError(() => new RpcException('refused').getError()));

@@ -1,6 +1,6 @@
 import { StaleMemberError, TopicMissingError } from '../../../lib/errors/errors.js';
 import type { KafkaRecord } from '../../../lib/messages/record.js';
-import { Bench, eventually, record, Recorder, unique } from './harness.js';
+import { Bench, eventually, LONG, record, Recorder, SOON, unique } from './harness.js';
 
 describe('the kafkajs driver, consuming', () => {
   let bench: Bench;
@@ -79,13 +79,14 @@ describe('the kafkajs driver, consuming', () => {
     await eventually('the record', () => recorder.records.length === 1);
     clearInterval(ticker);
     expect(recorder.records[0]!.headers).toEqual(headers);
-    expect(longest).toBeLessThan(500);
+    // With kafkajs' own decoding it would be 20 s.
+    expect(longest).toBeLessThan(5_000);
   });
 
   it('pauses at once, resumes without waiting for the long poll, and seeks', async () => {
     const topic = await bench.topic(2);
     const producer = await bench.producer();
-    const { consumer, recorder } = await bench.consumer({ topics: [topic], maxWaitTime: 5_000 });
+    const { consumer, recorder } = await bench.consumer({ topics: [topic], maxWaitTime: LONG });
     await producer.sendAll([0, 1].map((partition) => record(topic, 'first', { partition })));
     await eventually('both', () => recorder.records.length === 2);
 
@@ -95,16 +96,12 @@ describe('the kafkajs driver, consuming', () => {
     expect(recorder.records[2]).toMatchObject({ partition: 1 });
 
     // A long poll for partition 1 is under way now, and nothing will come to end it.
-    const before = performance.now();
     consumer.resume([{ topic, partition: 0 }]);
-    await eventually('the paused one', () => recorder.records.length === 4);
-    expect(performance.now() - before).toBeLessThan(400);
+    await eventually('the paused one', () => recorder.records.length === 4, SOON);
     expect(recorder.records[3]).toMatchObject({ partition: 0, offset: 1n });
 
-    const beforeSeek = performance.now();
     consumer.seek({ topic, partition: 1, offset: 0n });
-    await eventually('both again', () => recorder.records.length === 6);
-    expect(performance.now() - beforeSeek).toBeLessThan(400);
+    await eventually('both again', () => recorder.records.length === 6, SOON);
     expect(recorder.records.slice(4).map(({ partition, offset }) => [partition, offset])).toEqual([
       [1, 0n],
       [1, 1n],

@@ -24,11 +24,16 @@ export function createDriver(log: Log = silentLog): KafkajsDriver {
 
 export const unique = (prefix: string): string => `${prefix}-${randomUUID().slice(0, 8)}`;
 
+/** Milliseconds. At most this long takes what must not wait for anything, on a busy machine too. */
+export const SOON = 20_000;
+/** Milliseconds. Longer than `SOON`: who waits for a fetch or a rebalance of this length to end is caught. */
+export const LONG = 60_000;
+
 /** Resolves as soon as `condition` holds; the error says what was waited for. */
 export async function eventually(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  timeout = 20_000,
+  timeout = 100_000,
 ) {
   const deadline = Date.now() + timeout;
   while (!(await condition())) {

@@ -355,7 +355,7 @@ describe('a handler in claim mode', () => {
         },
       });
     request(0);
-    await world.start({ controllers: [Handlers], durable: { lease: 400 } });
+    await world.start({ controllers: [Handlers], durable: { lease: 3_000 } });
     await eventually(async () => calls.length === 1);
     request(1);
     const [before] = await world.query<{ until: Date }>('select lease_until as until from {schema}.claims');

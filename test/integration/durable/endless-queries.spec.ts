@@ -40,7 +40,7 @@ describe('a handler whose query does not end', () => {
   }
 
   it('is tried again after handlerTimeout, and its query is canceled', async () => {
-    await world.start({ controllers: [sleeper()], server: { handlerTimeout: 500 } });
+    await world.start({ controllers: [sleeper()], server: { handlerTimeout: 3_000 } });
     world.kafka.produce('t', { value: 'once' });
     await world.consumed('t');
     expect(runs).toBe(2);

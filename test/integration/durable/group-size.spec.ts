@@ -17,7 +17,7 @@ describe('the groups of a durable handler', () => {
   });
 
   it('hold many records where Postgres is so slow that one takes longer than a group should', async () => {
-    const records = 60;
+    const records = 240;
     for (let id = 0; id < records; id++) {
       world.kafka.produce('t', { value: `${id}`, headers: { 'idempotency-key': `k${id}` } });
     }

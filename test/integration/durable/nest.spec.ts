@@ -137,7 +137,7 @@ describe('durable handlers inside Nest', () => {
       world.kafka.produce('t', { value: '0' }, { value: '1' }, { value: '2' });
       await world.start({
         controllers: [Handlers],
-        server: { handlerTimeout: 100, retry: { attempts: 2, initial: 1 } },
+        server: { handlerTimeout: 2_000, retry: { attempts: 2, initial: 1 } },
       });
       await world.consumed('t');
       expect(await world.effects()).toEqual(['0', '2']);

@@ -22,30 +22,25 @@ describe('a poison record between two thousand good ones', () => {
   it.each([
     ['in groups', undefined],
     ['each in a transaction of its own', false as const],
-  ])(
-    'is dead in the ledger, and the others are done in order, %s',
-    async (_how, groupCommit) => {
-      @Controller()
-      class Handlers {
-        constructor(private readonly durable: DurableExecution) {}
+  ])('is dead in the ledger, and the others are done in order, %s', async (_how, groupCommit) => {
+    @Controller()
+    class Handlers {
+      constructor(private readonly durable: DurableExecution) {}
 
-        @EventPattern('t')
-        async run(@Payload() id: string) {
-          await world.write(this.durable.client, id);
-          if (id === `${POISON}`) throw new Error('poison');
-        }
+      @EventPattern('t')
+      async run(@Payload() id: string) {
+        await world.write(this.durable.client, id);
+        if (id === `${POISON}`) throw new Error('poison');
       }
-      await world.start({ controllers: [Handlers], server: { deadLetter: true, groupCommit } });
-      // Two thousand commits, one after the other, take their time where the disk is busy.
-      await world.consumed('t', 90_000);
-      expect(await world.effects()).toEqual(good);
-      expect(await world.executions()).toMatchObject([
-        { state: 'dead', attempts: 3, record_offset: `${POISON}` },
-      ]);
-      expect(world.kafka.records('t.dlt')).toHaveLength(1);
-    },
-    120_000,
-  );
+    }
+    await world.start({ controllers: [Handlers], server: { deadLetter: true, groupCommit } });
+    await world.consumed('t');
+    expect(await world.effects()).toEqual(good);
+    expect(await world.executions()).toMatchObject([
+      { state: 'dead', attempts: 3, record_offset: `${POISON}` },
+    ]);
+    expect(world.kafka.records('t.dlt')).toHaveLength(1);
+  });
 
   it('is published as dead where the handler is not durable, and the others are done in order', async () => {
     const seen: string[] = [];

@@ -1,4 +1,3 @@
-import { jest } from '@jest/globals';
 import { Controller, type Type } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import pg from 'pg';
@@ -25,8 +24,6 @@ const nothing = {
   notLetters: 0,
   histogram: [],
 };
-
-jest.setTimeout(150_000);
 
 describe('redriving a dead-letter topic', () => {
   let world: KafkaApps;
@@ -105,7 +102,7 @@ describe('redriving a dead-letter topic', () => {
       })),
     );
   const settled = async (end: number) =>
-    eventually(async () => (await world.committed(group, topic)) === end, 60_000);
+    eventually(async () => (await world.committed(group, topic)) === end);
   const effects = async () =>
     (await pool.query<{ text: string }>(`select text from ${schema}.effect order by text`)).rows.map(
       ({ text }) => text,

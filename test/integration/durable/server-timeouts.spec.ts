@@ -37,7 +37,7 @@ describe('statements that the server cancels', () => {
     });
 
   it('by statement_timeout are a failure of the handler that sent them', async () => {
-    await start('statement_timeout=300');
+    await start('statement_timeout=1500');
     world.kafka.produce('t', { value: 'select pg_sleep(30)' }, { value: 'select 1' });
     await world.consumed('t');
     expect(attempts).toEqual([1, 2, 1]);
@@ -50,7 +50,7 @@ describe('statements that the server cancels', () => {
     ['statement_timeout', 'the ledger sent them', 'execution', [1]],
     ['lock_timeout', 'they waited for somebody', 'effect', expect.arrayContaining([1])],
   ])('by %s are nobody’s failure where %s', async (setting, _why, table, runs) => {
-    await start(`${setting}=300`, { retry: { attempts: 1 } });
+    await start(`${setting}=1500`, { retry: { attempts: 1 } });
     const holder = new pg.Client({ connectionString: databaseUrl() });
     await holder.connect();
     try {

@@ -74,7 +74,8 @@ describe('the ledger’s connections', () => {
   });
 
   it('to a server that never answers give up after their timeout', async () => {
-    const server = createServer(() => undefined);
+    // Reads on: a socket whose end is not read stays open.
+    const server = createServer((socket) => socket.on('error', () => undefined).resume());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as AddressInfo;
     const error = await failure(
@@ -155,7 +156,7 @@ describe('the ledger’s connections', () => {
 
   it('that are all in use fail with a hint after the pool’s timeout', async () => {
     const ledger = await schema.open({
-      connection: { connectionString: databaseUrl(), connectionTimeoutMillis: 200, max: 1 },
+      connection: { connectionString: databaseUrl(), connectionTimeoutMillis: 3_000, max: 1 },
     });
     const { fence } = await ledger.takeFence(newLane(), always);
     const transaction = ledger.transaction();
@@ -182,7 +183,7 @@ describe('the ledger’s connections', () => {
 
   it('whose statements are canceled while they wait for a twin are not the handler’s fault', async () => {
     const ledger = await schema.open({
-      connection: { connectionString: databaseUrl(), options: '-c statement_timeout=200' },
+      connection: { connectionString: databaseUrl(), options: '-c statement_timeout=2000' },
     });
     const lane = newLane();
     const { fence } = await ledger.takeFence(lane, always);

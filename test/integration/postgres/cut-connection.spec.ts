@@ -9,7 +9,7 @@ import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
 import { TcpProxy, type Verdict } from '../../support/tcp-proxy.js';
 
 /** Far above what anything here takes. */
-const PATIENCE = 15_000;
+const PATIENCE = 30_000;
 type Direction = 'fromClient' | 'fromServer';
 
 describe('a connection that is cut', () => {
@@ -116,7 +116,7 @@ describe('a connection that is cut', () => {
       pool = new pg.Pool({
         connectionString: url.href,
         max: 2,
-        connectionTimeoutMillis: 2_000,
+        connectionTimeoutMillis: 10_000,
         pipeline,
       } as pg.PoolConfig);
       const ledger = await schema.open({ connection: pool });

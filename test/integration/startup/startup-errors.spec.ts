@@ -1,24 +1,16 @@
-import { BrokerFixture, brokers } from '../../support/broker-fixture.js';
+import { BrokerFixture } from '../../support/broker-fixture.js';
 import { databaseUrl } from '../../support/ledger-schema.js';
-import { Program } from '../../support/program.js';
-import { SETTINGS_VARIABLE, type ScenarioName, type StartupSettings } from './children/scenarios.js';
+import type { ScenarioName } from './children/scenarios.js';
+import { startService } from './start-service.js';
 
-const program = new URL('../../dist/test/integration/startup/children/service.js', import.meta.url);
 const fixture = new BrokerFixture();
 const password = new URL(databaseUrl()).password;
 
-beforeAll(() => fixture.connect(), 60_000);
-afterAll(() => fixture.dispose(), 60_000);
+beforeAll(() => fixture.connect());
+afterAll(() => fixture.dispose());
 
-async function start(scenario: ScenarioName, main: StartupSettings['main'], exists = true): Promise<Program> {
-  const settings: StartupSettings = {
-    ...{ scenario, main, brokers: brokers(), databaseUrl: databaseUrl() },
-    group: fixture.group(),
-    topic: exists ? await fixture.topic('startup') : fixture.topicName('startup'),
-    schema: fixture.schema(),
-  };
-  return new Program(program, { [SETTINGS_VARIABLE]: JSON.stringify(settings) });
-}
+const start = (scenario: ScenarioName, main: 'caught' | 'floating', topicExists = true) =>
+  startService(fixture, scenario, main, { topicExists });
 
 const EXPECTED: [ScenarioName, string][] = [
   ['broker unreachable', 'No Kafka broker can be reached'],
@@ -51,15 +43,15 @@ const EXPECTED: [ScenarioName, string][] = [
 ];
 
 it('listens and closes where nothing is wrong', async () => {
-  const service = await (await start('fine', 'caught')).end(30_000);
+  const service = await (await start('fine', 'caught')).end();
   expect(service.output).toContain('LISTENING');
   expect(service.code).toBe(0);
-}, 60_000);
+});
 
 describe.each(EXPECTED)('%s', (scenario, message) => {
   it('is one error that says what to do, and leaves nothing that keeps the process', async () => {
     const service = await start(scenario, 'caught', scenario !== 'topic missing');
-    await service.printed(message, 30_000);
+    await service.printed(message);
     await service.end(6_000);
     expect(service.code).toBe(1);
     const { output, lines } = service;
@@ -74,11 +66,10 @@ describe.each(EXPECTED)('%s', (scenario, message) => {
 it.each(['database password wrong', 'option unknown', 'topic missing', 'pool too small'] as const)(
   'ends a process that nobody catches the error in: %s',
   async (scenario) => {
-    const service = await (await start(scenario, 'floating', scenario !== 'topic missing')).end(30_000);
+    const service = await (await start(scenario, 'floating', scenario !== 'topic missing')).end();
     expect(service.code).toBe(1);
     expect(service.lines.length).toBeLessThanOrEqual(60);
     expect(service.output).not.toContain('not-the-pass-phrase');
     if (password.length > 3) expect(service.output).not.toContain(password);
   },
-  60_000,
 );

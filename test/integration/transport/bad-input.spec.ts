@@ -21,9 +21,9 @@ const fixture = new BrokerFixture();
 beforeAll(async () => {
   Logger.overrideLogger(false);
   await fixture.connect();
-}, 60_000);
+});
 
-afterAll(() => fixture.dispose(), 60_000);
+afterAll(() => fixture.dispose());
 
 const bytes = (text: string): Buffer => Buffer.from(text, 'utf8');
 
@@ -153,7 +153,8 @@ describe.each(['durable', 'not durable'] as const)('%s handlers', (kind) => {
     const seen = await eventAfter({ headers });
     expect(Object.keys(seen.headers)).toHaveLength(10_000);
     expect(seen.headers['h9999']).toBe('v9999');
-    expect(performance.now() - began).toBeLessThan(10_000);
+    // With kafkajs' own decoding it would be 20 s and more on a machine that has nothing else to do.
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   it('take a header name that occurs 10,000 times', async () => {

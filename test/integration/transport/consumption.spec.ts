@@ -15,7 +15,7 @@ describe('Consumption on a real broker', () => {
   const apps = new KafkaApps();
 
   beforeAll(() => apps.connect());
-  afterAll(() => apps.dispose(), 60_000);
+  afterAll(() => apps.dispose());
 
   /** Numbers as text, in order, to one partition. */
   const emit = (topic: string, partition: number, values: readonly number[]) =>

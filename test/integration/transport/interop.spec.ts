@@ -279,9 +279,9 @@ beforeAll(async () => {
     startClient('ours', 'built-in'),
     startClient('ours', 'ours'),
   ]);
-}, 120_000);
+});
 
-afterAll(() => fixture.dispose(), 60_000);
+afterAll(() => fixture.dispose());
 
 async function emitted(client: Side, server: Side, name: string): Promise<Seen> {
   const { topics, seen } = services[server]!;

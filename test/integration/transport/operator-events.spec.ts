@@ -119,5 +119,5 @@ describe('events for operators', () => {
     world.kafka.produce('t', { value: 'a', partition: 0 });
     await world.start({ controllers: [Handlers] });
     await eventually(() => of('lag').some(({ topic, lag }) => topic === 't' && lag === 0n));
-  }, 30_000);
+  });
 });

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { Controller } from '@nestjs/common';
 import {
   Ctx,
@@ -287,12 +287,19 @@ describe('client', () => {
     await once(probe, 'listening');
     const { port } = probe.address() as AddressInfo;
     probe.close();
-    const began = performance.now();
+    let dials = 0;
     const error = await refusal({
-      client: { brokers: [`127.0.0.1:${port}`], retry: { retries: 1, initialRetryTime: 10 } },
+      client: {
+        brokers: [`127.0.0.1:${port}`],
+        retry: { retries: 1, initialRetryTime: 10 },
+        socketFactory: ({ host, port, onConnect }) => {
+          dials++;
+          return connect({ host, port }, onConnect);
+        },
+      },
     });
     expect(error.message).toContain('ECONNREFUSED');
-    expect(performance.now() - began).toBeLessThan(10_000);
+    expect(dials).toBe(2);
   });
 
   it('.ssl makes it speak TLS', async () => {

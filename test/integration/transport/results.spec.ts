@@ -109,9 +109,13 @@ describe('what handlers return and throw', () => {
     }
     running = await apps.start({
       controllers: [Handlers],
-      server: { handlerTimeout: 500, streamOffsetTimeout: 300, retry: { attempts: 4, initial: 1, max: 5 } },
+      server: {
+        handlerTimeout: 2_000,
+        streamOffsetTimeout: 2_000,
+        retry: { attempts: 4, initial: 1, max: 5 },
+      },
     });
-    client = apps.closing(new ClientKafkaProxy(apps.options(apps.group(), { requestTimeout: 2_000 })));
+    client = apps.closing(new ClientKafkaProxy(apps.options(apps.group(), { requestTimeout: 60_000 })));
     client.subscribeToResponseOf(requests);
     await client.connect();
   });

@@ -12,10 +12,14 @@ describe('A handler that waits for itself', () => {
   const heard = deferred<string>();
 
   beforeAll(() => apps.connect());
-  afterAll(() => apps.dispose(), 60_000);
+  afterAll(() => apps.dispose());
 
   /** A service of two topics with one partition each; `how` says what its handler does. */
-  async function ask(how: string, server: KafkaTransportOptions = {}): Promise<unknown> {
+  async function ask(
+    how: string,
+    server: KafkaTransportOptions = {},
+    requestTimeout = 3_000,
+  ): Promise<unknown> {
     const own = await apps.topic('own', { reply: true });
     const other = await apps.topic('other', { reply: true });
 
@@ -39,13 +43,13 @@ describe('A handler that waits for itself', () => {
         return 'answered';
       }
     }
-    const newClient = (requestTimeout: number) => apps.options(apps.group(), { requestTimeout });
-    const imports = [ClientsModule.register([kafkaClient('SELF', newClient(3_000))])];
+    const newClient = (timeout: number) => apps.options(apps.group(), { requestTimeout: timeout });
+    const imports = [ClientsModule.register([kafkaClient('SELF', newClient(requestTimeout))])];
     const { app } = await apps.start({ controllers: [Handlers], imports, server });
     const self = app.get<ClientKafkaProxy>('SELF');
     for (const topic of [own, other]) self.subscribeToResponseOf(topic);
     await self.connect();
-    outside = apps.closing(new ClientKafkaProxy(newClient(30_000)));
+    outside = apps.closing(new ClientKafkaProxy(newClient(100_000)));
     outside.subscribeToResponseOf(own);
     await outside.connect();
     const answer = (value: string) => firstValueFrom(outside.send(own, { key: 'outside', value }));
@@ -66,8 +70,8 @@ describe('A handler that waits for itself', () => {
   });
 
   it('is answered once another slot, or another key, may go ahead of it', async () => {
-    expect(await ask('waits for the other', { concurrency: 2 })).toBe('answered');
-    expect(await ask('waits for its own', { ordering: 'key', concurrency: 2 })).toBe('answered');
+    expect(await ask('waits for the other', { concurrency: 2 }, 30_000)).toBe('answered');
+    expect(await ask('waits for its own', { ordering: 'key', concurrency: 2 }, 30_000)).toBe('answered');
   });
 
   it('is answered after its end if it does not wait', async () => {

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import { ServerKafka, type KafkaTransportOptions } from '../../../lib/index.js';
+import { SOON_MS, within } from '../../../lib/testing/contract/eventually.js';
 import { InMemoryKafka } from '../../../lib/testing/in-memory-kafka/in-memory-kafka.js';
 import { BrokerFixture, brokers } from '../../support/broker-fixture.js';
 import { eventually } from '../../support/eventually.js';
@@ -9,9 +10,9 @@ const fixture = new BrokerFixture();
 beforeAll(async () => {
   Logger.overrideLogger(false);
   await fixture.connect();
-}, 60_000);
+});
 
-afterAll(() => fixture.dispose(), 60_000);
+afterAll(() => fixture.dispose());
 
 function listen(server: ServerKafka): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -119,11 +120,9 @@ it.each([0, 5, 10, 12, 15, 20, 25, 30, 40, 85, 100, 250])(
 it('closes soon while it tries to reach a broker', async () => {
   const { server } = await createServer({ client: { brokers: ['127.0.0.1:1'] } });
   const started = listen(server).catch((error: { code: string }) => error.code);
-  const began = performance.now();
   await new Promise((resolve) => setImmediate(resolve));
-  await server.close();
+  await within('the close', server.close(), SOON_MS);
   expect(await started).toMatch(/^KT_/);
-  expect(performance.now() - began).toBeLessThan(3_000);
 });
 
 it('waits for a start-up probe before it is closed', async () => {

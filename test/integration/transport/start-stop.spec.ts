@@ -30,7 +30,7 @@ describe('Started and closed over and over, at any moment', () => {
     expect(await listen(listening)).toBeUndefined();
   });
 
-  afterAll(() => apps.dispose(), 60_000);
+  afterAll(() => apps.dispose());
 
   it('a server starts or says that it was closed, and works in the end', async () => {
     const values: unknown[] = [];
@@ -52,7 +52,7 @@ describe('Started and closed over and over, at any moment', () => {
     await apps.emit(topic, 'works');
     await eventually(() => values.includes('works'));
     await server.close();
-  }, 120_000);
+  });
 
   it.each(['exclusive', 'shared'] as const)(
     'a client settles all that it was asked, and works in the end (%s)',
@@ -79,6 +79,5 @@ describe('Started and closed over and over, at any moment', () => {
       expect(await firstValueFrom(client.send(topic, 'end'))).toBe('re: end');
       expect(client.pendingRequests).toBe(0);
     },
-    120_000,
   );
 });

@@ -123,7 +123,7 @@ describe('What nobody hears of in the built-in transport', () => {
     await client.connect();
   });
 
-  afterAll(() => apps.dispose(), 60_000);
+  afterAll(() => apps.dispose());
 
   const ask = (topic: string, name = 'plain') => firstValueFrom(client.send<unknown, string>(topic, name));
   const refusal = (topic: string, name: string) =>

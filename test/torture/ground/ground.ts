@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import kafkajs, { type Admin, type Kafka } from 'kafkajs';
 import pg from 'pg';
+import { createTopics } from '../../../sample/servers/create-topics.js';
 import type { Guard } from '../../../sample/servers/guard.js';
 import type { Servers } from '../../../sample/servers/index.js';
 import { PrivateDatabase } from '../../crash/support/private-database.js';
@@ -143,22 +144,9 @@ export class Ground {
     );
   }
 
-  /** Resolves when its partitions have leaders. kafkajs' own way of waiting fails while a topic is not known yet. */
   async createTopic(topic: string, partitions: number): Promise<void> {
-    const { servers } = this;
-    await this.persistently(`${topic} to be created`, () =>
-      this.admin.createTopics({
-        waitForLeaders: false,
-        topics: [{ topic, numPartitions: partitions, replicationFactor: servers.brokers.length }],
-      }),
-    );
-    const led = () =>
-      this.admin.fetchTopicMetadata({ topics: [topic] }).then(
-        ({ topics: [found] }) =>
-          found!.partitions.length === partitions && found!.partitions.every(({ leader }) => leader >= 0),
-        () => false,
-      );
-    await until(`${topic} to have leaders`, led, TOPIC_TIMEOUT);
+    const replicationFactor = this.servers.brokers.length;
+    await createTopics(this.admin, [{ topic, numPartitions: partitions, replicationFactor }], TOPIC_TIMEOUT);
   }
 
   async addPartitions(count: number): Promise<void> {

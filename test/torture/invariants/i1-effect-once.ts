@@ -11,14 +11,19 @@ export function* effectOnce(facts: Facts): Generator<Violation> {
   const byKey = grouped(facts.effects, ({ handler, key }) => `${handler} ${key}`);
   for (const [, effects] of byKey) {
     const { handler, key, id } = effects[0]!;
-    const ids = new Set(effects.map((effect) => effect.id));
-    if (ids.size > 1)
-      yield { invariant, id, what: `${ids.size} messages have effects under key ${key} in ${handler}` };
+    const messages = new Set(effects.map((effect) => effect.id));
+    if (messages.size > 1)
+      yield { invariant, id, what: `${messages.size} messages have effects under key ${key} in ${handler}` };
   }
+  const ids = new Map([
+    ...facts.records.map(({ headers, id }) => [headers['idempotency-key'] ?? '', id] as const),
+    ...facts.log.map(({ key, id }) => [key, id] as const),
+  ]);
   for (const { handler, key, state } of facts.executions) {
     const effects = byKey.get(`${handler} ${key}`) ?? [];
     if (state === 'completed' && effects.length === 0) {
-      yield { invariant, what: `key ${key} is completed in ${handler}, and has no effect` };
+      const id = ids.get(key);
+      yield { invariant, id, what: `key ${key} is completed in ${handler}, and has no effect` };
     } else if (state !== 'completed' && effects.length > 0) {
       yield {
         invariant,

@@ -56,6 +56,17 @@ export interface DeadLetter {
   readonly diedAt: number;
 }
 
+/** Where a handler stands in a partition at the end, by the ledger's view. */
+export interface Fence {
+  readonly handler: string;
+  readonly topic: string;
+  readonly partition: number;
+  readonly nextOffset: bigint;
+  readonly epoch: bigint;
+  readonly owner: string;
+  readonly takenAt: number;
+}
+
 /** An offset that the coordinator stored for the group. */
 export interface OffsetCommit {
   readonly topic: string;
@@ -124,6 +135,7 @@ export interface Facts {
   readonly replies: readonly TopicRecord[];
   readonly effects: readonly Effect[];
   readonly executions: readonly LedgerRow[];
+  readonly fences: readonly Fence[];
   readonly deadLetters: readonly DeadLetter[];
   readonly commits: readonly OffsetCommit[];
   readonly generations: readonly Generation[];
@@ -133,7 +145,12 @@ export interface Facts {
   readonly samples: readonly Sample[];
   readonly instances: readonly InstanceFacts[];
   /** How the run came to its end. */
-  readonly end: { readonly lag: number; readonly stuck: string | undefined; readonly unplannedEnds: number };
+  readonly end: {
+    readonly lag: number;
+    /** What was to be seen when nothing moved any more, for people; many lines. */
+    readonly stuck: string | undefined;
+    readonly unplannedEnds: number;
+  };
 }
 
 export type InvariantName = 'I1' | 'I2' | 'I3' | 'I4' | 'I5' | 'I6' | 'I7' | 'I8' | 'I9' | 'I10';

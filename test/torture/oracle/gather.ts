@@ -6,7 +6,7 @@ import type { Options } from '../options.js';
 import type { LogLine } from '../service/service-settings.js';
 import { type HandlerName, positionOf, readWork, type Work } from '../work.js';
 import { OFFSETS_TOPIC, readCoordinatorLog } from './coordinator-log.js';
-import type { DeadLetter, Effect, Facts, InstanceFacts, LedgerRow, TopicRecord } from './facts.js';
+import type { DeadLetter, Effect, Facts, Fence, InstanceFacts, LedgerRow, TopicRecord } from './facts.js';
 import { type RawRecord, readRecords } from './record-reader.js';
 
 /** Connections beside those of the pool: the lock that tells that the process lives, one that is being made. */
@@ -58,6 +58,7 @@ export async function gather(
     replies: of(replyTopic),
     effects: await readEffects(ground),
     executions: await readExecutions(ground),
+    fences: await readFences(ground),
     deadLetters: await readDeadLetters(ground),
     ...readCoordinatorLog(offsets, groupId),
     log: await readLogs(ground),
@@ -149,6 +150,27 @@ async function readExecutions({ pool }: Ground): Promise<LedgerRow[]> {
   }));
 }
 
+async function readFences({ pool }: Ground): Promise<Fence[]> {
+  const { rows } = await pool.query<{
+    handler: string;
+    topic: string;
+    partition: number;
+    next_offset: string;
+    epoch: string;
+    owner: string;
+    taken_at: string;
+  }>(
+    `select handler, topic, partition, next_offset, epoch, owner, extract(epoch from taken_at) * 1000 as taken_at
+     from ledger.fences`,
+  );
+  return rows.map(({ next_offset: nextOffset, epoch, taken_at: takenAt, ...row }) => ({
+    ...row,
+    nextOffset: BigInt(nextOffset),
+    epoch: BigInt(epoch),
+    takenAt: Number(takenAt),
+  }));
+}
+
 async function readDeadLetters({ pool }: Ground): Promise<DeadLetter[]> {
   const { rows } = await pool.query<{
     handler: string;
@@ -171,7 +193,8 @@ async function readDeadLetters({ pool }: Ground): Promise<DeadLetter[]> {
   }));
 }
 
-async function readLogs(ground: Ground): Promise<Facts['log']> {
+/** The execution logs of all processes, in the order of time. */
+export async function readLogs(ground: Ground): Promise<Facts['log']> {
   const lines: (LogLine & { instance: string })[] = [];
   for (const { name: instance } of ground.fleet.instances) {
     const text = await readFile(ground.executionLog(instance), 'utf8').catch(() => '');

@@ -7,21 +7,28 @@ interface Event {
   readonly text: string;
 }
 
-/** Everything that is known of a message, in the order of time: where it was produced, run, committed, answered, passed. */
+/**
+ * Everything that is known of a message, in the order of time: where it was produced, run, committed, answered, passed.
+ * Topics without the prefix that all of a run have.
+ */
 export function historyOf(facts: Facts, id: string): string[] {
   const records = facts.records.filter((record) => record.id === id);
-  const runs = new Set(facts.log.filter((line) => line.id === id).map(({ run }) => run));
+  const own = facts.log.filter((line) => line.id === id);
+  const runs = new Set(own.map(({ run }) => run));
+  const keys = new Set([
+    ...own.map(({ key }) => key),
+    ...records.flatMap(({ headers }) => headers['idempotency-key'] ?? []),
+  ]);
   const places = records.map(
-    (record) =>
-      `record    ${record.topic}[${record.partition}] offset ${record.offset} key ${record.key} headers ${JSON.stringify(record.headers)}`,
+    (record) => `record    ${at(record)} record key ${record.key} headers ${JSON.stringify(record.headers)}`,
   );
   const events: Event[] = [
-    ...facts.log
-      .filter((line) => line.id === id)
-      .map((line) => ({
-        at: line.at,
-        text: `${line.what.padEnd(5)}     ${line.handler} run ${line.run} attempt ${line.attempt} in ${line.instance}, key ${line.key}, offset ${line.offset} of ${line.topic}[${line.partition}]`,
-      })),
+    ...own.map((line) => ({
+      at: line.at,
+      text:
+        `${line.what.padEnd(5)}     ${line.handler} run ${line.run} in ${line.instance}` +
+        (line.what === 'start' ? `, attempt ${line.attempt} of ${at(line)} under key ${line.key}` : ''),
+    })),
     ...facts.effects
       .filter((effect) => effect.id === id)
       .map(({ committedAt, handler, run, instance }) => ({
@@ -34,10 +41,16 @@ export function historyOf(facts: Facts, id: string): string[] {
       .filter((letter) => records.some((record) => same(record, letter)))
       .map((letter) => ({ at: letter.diedAt, text: `dead      ${letter.handler}: ${letter.reason}` })),
     ...facts.executions
-      .filter((row) => records.some((record) => row.key === record.headers['idempotency-key']))
+      .filter(({ key }) => keys.has(key))
       .map((row) => ({
         at: row.finishedAt,
-        text: `ledger    ${row.handler} ${row.state}, attempts ${row.attempts}, offset ${row.offset} of partition ${row.partition}`,
+        text: `ledger    ${row.handler} ${row.state} after ${row.attempts} attempts, by offset ${row.offset} of partition ${row.partition}`,
+      })),
+    ...facts.fences
+      .filter((fence) => records.some((record) => isLaneOf(fence, record)))
+      .map((fence) => ({
+        at: fence.takenAt,
+        text: `fence     ${fence.handler} in ${lane(fence)} taken for the last time, epoch ${fence.epoch}, by ${fence.owner}; at the end its next offset is ${fence.nextOffset}`,
       })),
   ];
   events.sort((a, b) => a.at - b.at);
@@ -45,7 +58,7 @@ export function historyOf(facts: Facts, id: string): string[] {
     .filter(({ value }) => value?.includes(id) || [...runs].some((run) => value?.includes(run)))
     .map(
       ({ topic, partition, offset, value, headers }) =>
-        `produced  ${topic}[${partition}] offset ${offset}: ${value} message-id ${headers['message-id'] ?? '-'}`,
+        `produced  ${at({ topic, partition, offset })}: ${value} message-id ${headers['message-id'] ?? '-'}`,
     );
   const settled = facts.settlements
     .filter((settlement) => settlement.id === id)
@@ -67,6 +80,15 @@ interface Place {
   readonly offset: bigint;
 }
 
+const lane = ({ topic, partition }: Pick<Place, 'topic' | 'partition'>): string =>
+  `${topic.slice(topic.indexOf('.') + 1)}[${partition}]`;
+
+const at = (place: Omit<Place, 'offset'> & { readonly offset: bigint | string }): string =>
+  `${lane(place)} offset ${place.offset}`;
+
+const isLaneOf = (fence: Pick<Place, 'topic' | 'partition'>, { topic, partition }: Place): boolean =>
+  fence.topic === topic && fence.partition === partition;
+
 const same = (a: Place, b: Place): boolean =>
   a.topic === b.topic && a.partition === b.partition && a.offset === b.offset;
 
@@ -77,7 +99,7 @@ function passing(facts: Facts, { topic, partition, offset }: Place): Event[] {
     .filter((commit, n) => commit.offset > offset && (n === 0 || commits[n - 1]!.offset <= offset))
     .map((commit) => ({
       at: commit.at,
-      text: `passed    by offset ${commit.offset} of ${topic}[${partition}] in generation ${commit.generation}`,
+      text: `passed    by offset ${commit.offset} of ${lane({ topic, partition })} in generation ${commit.generation}`,
     }));
 }
 
@@ -93,6 +115,6 @@ function ownership(facts: Facts, { topic, partition }: Place): Event[] {
     .filter(({ who }, n) => who !== owners[n - 1]?.who)
     .map(({ at, generation, who }) => ({
       at,
-      text: `owner     of ${topic}[${partition}] is ${who} from generation ${generation}`,
+      text: `owner     of ${lane({ topic, partition })} is ${who} from generation ${generation}`,
     }));
 }

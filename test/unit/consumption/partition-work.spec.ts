@@ -1,6 +1,7 @@
 import type { Attempt } from '../../../lib/consumption/attempt.js';
 import { FencedError, HandlerTimeoutError, LedgerUnreachableError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
+import { LONG_MS, SOON_MS, within } from '../../../lib/testing/contract/eventually.js';
 import { collectGarbage } from '../../support/collect-garbage.js';
 import { eventually } from '../../support/eventually.js';
 import { bounds, recordsOf, ScriptedEngine, TerminalError, type Behaviour } from './scripted-engine.js';
@@ -260,26 +261,32 @@ describe('the work on a partition', () => {
     });
 
     it('but lets the partition go at once in a rebalance', async () => {
-      engine = new ScriptedEngine(() => {
-        throw new LedgerUnreachableError('away');
-      });
+      engine = new ScriptedEngine(
+        () => {
+          throw new LedgerUnreachableError('away');
+        },
+        { revocationTimeout: LONG_MS },
+      );
       engine.probe = () => Promise.reject(new Error('away'));
       const [partition] = await engine.start();
       engine.consumer.deliver(partition!, recordsOf(partition!, 3));
       await eventually(() => engine.log.matching('Work is held').length > 0);
-      await expect(settled(engine.consumer.revoke(), 1_000)).resolves.toBe(true);
+      await within('the revocation', engine.consumer.revoke(), SOON_MS);
     });
 
     it('but lets a partition go at once that has not begun to work', async () => {
-      engine = new ScriptedEngine((attempt) => {
-        if (attempt.delivery.partition.partition === 0) throw new LedgerUnreachableError('away');
-      });
+      engine = new ScriptedEngine(
+        (attempt) => {
+          if (attempt.delivery.partition.partition === 0) throw new LedgerUnreachableError('away');
+        },
+        { revocationTimeout: LONG_MS },
+      );
       engine.probe = () => Promise.reject(new Error('away'));
       const [first, second] = await engine.start(2);
       engine.consumer.deliver(first!, recordsOf(first!, 1));
       await eventually(() => engine.log.matching('Work is held').length > 0);
       engine.consumer.deliver(second!, recordsOf(second!, 1));
-      await expect(settled(engine.consumer.revoke('lost'), 1_000)).resolves.toBe(true);
+      await within('the revocation', engine.consumer.revoke('lost'), SOON_MS);
     });
   });
 
@@ -480,14 +487,3 @@ describe('the work on a partition', () => {
     expect(engine.endings).toEqual([]);
   });
 });
-
-/** Whether a promise settles in time. */
-async function settled(promise: Promise<unknown>, milliseconds: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), milliseconds)));
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

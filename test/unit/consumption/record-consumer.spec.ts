@@ -1,6 +1,7 @@
 import { outOfRange } from '../../../lib/consumption/consumer.messages.js';
 import { StaleMemberError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
+import { LONG_MS, SOON_MS, within } from '../../../lib/testing/contract/eventually.js';
 import { eventually } from '../../support/eventually.js';
 import { recordsOf, ScriptedEngine } from './scripted-engine.js';
 
@@ -102,7 +103,7 @@ describe('RecordConsumer', () => {
         entered.resolve();
         return new Promise(() => undefined);
       },
-      { shutdownTimeout: 10 },
+      { shutdownTimeout: 1_000 },
     );
     for (const partition of await engine.start(2)) {
       engine.consumer.deliver(partition, recordsOf(partition, 1));
@@ -110,7 +111,7 @@ describe('RecordConsumer', () => {
     await entered.promise;
     await engine.records.stop();
     expect(engine.log.lines).toEqual([
-      'warn Work on t[1] has not ended within shutdownTimeout (10 ms): it is given up, and comes again',
+      'warn Work on t[1] has not ended within shutdownTimeout (1000 ms): it is given up, and comes again',
     ]);
   });
 
@@ -121,14 +122,14 @@ describe('RecordConsumer', () => {
         entered.resolve();
         return new Promise(() => undefined);
       },
-      { concurrency: 1, shutdownTimeout: 10 },
+      { concurrency: 1, shutdownTimeout: 10, revocationTimeout: LONG_MS },
     );
     const [first, second] = await engine.start(2);
     engine.consumer.deliver(first!, recordsOf(first!, 1));
     await entered.promise;
     engine.consumer.deliver(second!, recordsOf(second!, 1));
     await new Promise((resolve) => setImmediate(resolve));
-    await expect(inTime(engine.records.onRevoked([second!], 'lost'))).resolves.toBe(true);
+    await within('the revocation', engine.records.onRevoked([second!], 'lost'), SOON_MS);
   });
 
   it('stores where it goes on behind an offset that is past the end, though that is lower', async () => {
@@ -263,7 +264,7 @@ describe('RecordConsumer', () => {
     late.resolve();
     const [next] = await assigned;
     engine.consumer.deliver(next!, recordsOf(next!, 3));
-    await eventually(() => engine.consumer.committed() === 3n, 3_000);
+    await eventually(() => engine.consumer.committed() === 3n);
   });
 
   it('goes on committing when a revocation takes longer than the driver waits for it', async () => {
@@ -286,7 +287,7 @@ describe('RecordConsumer', () => {
     stuck.resolve();
     await revoked;
     engine.consumer.deliver(next!, recordsOf(next!, 3));
-    await eventually(() => engine.consumer.committed() === 3n, 3_000);
+    await eventually(() => engine.consumer.committed() === 3n);
   });
 
   it('stops twice, and without ever having started', async () => {
@@ -295,13 +296,3 @@ describe('RecordConsumer', () => {
     await engine.records.stop();
   });
 });
-
-async function inTime(promise: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => (timer = setTimeout(() => resolve(false), 1_000)));
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}

@@ -77,6 +77,10 @@ export function healthyRun(): Facts {
       ...{ handler, key, partition, offset, attempts: 1 },
       ...{ state: 'completed' as const, finishedAt: committedAt },
     })),
+    fences: [handlers.event, handlers.audit].map((handler) => ({
+      ...{ handler, topic: topics.events, partition: 0, nextOffset: 3n, epoch: 7n, owner: 'host/1/a' },
+      takenAt: START,
+    })),
     deadLetters: [
       {
         ...{ handler: handlers.event, reason: 'exhausted', topic: topics.events, partition: 0, offset: 2n },

@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { ClientsModule, type ClientsModuleOptions } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, toArray } from 'rxjs';
 import {
@@ -18,6 +19,9 @@ import type { KafkaTransportOptions } from '../../../lib/transport/kafka-transpo
 import { kafkaClient } from '../../../lib/transport/kafka-client.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedDriver } from './scripted-driver.js';
+
+// What clients say of partitions that others hold is asked of their status here.
+beforeAll(() => Logger.overrideLogger(false));
 
 const DISPOSED: RecordHeader = ['kafka_nest-is-disposed', Buffer.alloc(1)];
 

@@ -6,8 +6,11 @@ export interface StartupSettings {
   readonly group: string;
   readonly topic: string;
   readonly schema: string;
-  /** `floating`: `void bootstrap()`, as in Nest's documentation. `caught`: prints the message, sets the exit code. */
-  readonly main: 'floating' | 'caught';
+  /**
+   * `floating`: `void bootstrap()`, as in Nest's documentation. `caught`: prints the message, sets the exit code.
+   * `own-handler`: as `floating`, with a handler for SIGTERM instead of Nest's shutdown hooks.
+   */
+  readonly main: 'floating' | 'caught' | 'own-handler';
 }
 
 export const SETTINGS_VARIABLE = 'STARTUP_SETTINGS';
@@ -16,6 +19,7 @@ export const SCENARIOS = [
   'fine',
   'broker unreachable',
   'broker name unknown',
+  'broker unreachable for long',
   'database unreachable',
   'database password wrong',
   'database missing',

@@ -1,6 +1,14 @@
 /** Program. A service whose start goes wrong in the way that its settings name. */
 import 'reflect-metadata';
-import { Controller, Module, type DynamicModule, type INestMicroservice, type Type } from '@nestjs/common';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  Controller,
+  Module,
+  type DynamicModule,
+  type INestMicroservice,
+  type OnApplicationShutdown,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { DurableModule, kafkaServer, type KafkaTransportOptions } from 'nestjs-durable-kafka';
@@ -62,6 +70,14 @@ function durableModules(): DynamicModule[] {
 const BROKEN: Partial<Record<ScenarioName, object>> = {
   'broker unreachable': { client: { brokers: ['127.0.0.1:1'], retry: { retries: 2 } } },
   'broker name unknown': { client: { brokers: ['no-such-broker.invalid:9092'], retry: { retries: 2 } } },
+  // Whether it refuses connections, or takes them and is silent.
+  'broker unreachable for long': {
+    client: {
+      brokers: settings.brokers,
+      requestTimeout: 600_000,
+      retry: { retries: 1_000_000, maxRetryTime: 300 },
+    },
+  },
   'topic missing': { provision: false },
   'option unknown': { concurency: 4 },
   'option misspelt in retry': { retry: { atempts: 4 } },
@@ -85,7 +101,12 @@ function serverOptions(): KafkaTransportOptions {
 }
 
 @Module({ imports: durableModules(), controllers: [controller()] })
-class App {}
+class App implements OnApplicationShutdown {
+  async onApplicationShutdown(signal?: string): Promise<void> {
+    await sleep(100);
+    console.log(`HOOKS DONE ${signal}`);
+  }
+}
 
 async function bootstrap(): Promise<void> {
   if (scenario === 'interceptor not reached') {
@@ -99,17 +120,19 @@ async function bootstrap(): Promise<void> {
       ? { transport: Transport.KAFKA, options: serverOptions() }
       : kafkaServer(serverOptions());
   const app: INestMicroservice = await NestFactory.createMicroservice<MicroserviceOptions>(App, options);
-  app.enableShutdownHooks();
+  if (settings.main === 'own-handler')
+    process.on('SIGTERM', () => void app.close().then(() => process.exit()));
+  else app.enableShutdownHooks();
   await app.listen();
   console.log('LISTENING');
   if (scenario === 'fine') await app.close();
 }
 
-if (settings.main === 'floating') {
-  void bootstrap();
-} else {
+if (settings.main === 'caught') {
   bootstrap().catch((error: Error) => {
     console.error(`MAIN: ${error.message}`);
     process.exitCode = 1;
   });
+} else {
+  void bootstrap();
 }

@@ -1,25 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { jest } from '@jest/globals';
 import { Controller, Module, type INestMicroservice } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import type { Consumer, Kafka } from 'kafkajs';
 import { firstValueFrom } from 'rxjs';
-import type { Servers } from '../../sample/servers/index.js';
-import { ClientKafkaProxy, ServerKafka } from '../../lib/index.js';
-import { KafkajsDriver } from '../../lib/driver/kafkajs/kafkajs-driver.js';
-import { systemClock } from '../../lib/runtime/clock.js';
-import { deferred } from '../../lib/runtime/deferred.js';
-import { silentLog } from '../../lib/runtime/log.js';
-import { eventually } from '../support/eventually.js';
-import { Setting } from './support/setting.js';
+import type { Servers } from '../../../sample/servers/index.js';
+import { ClientKafkaProxy, ServerKafka } from '../../../lib/index.js';
+import { KafkajsDriver } from '../../../lib/driver/kafkajs/kafkajs-driver.js';
+import { systemClock } from '../../../lib/runtime/clock.js';
+import { deferred } from '../../../lib/runtime/deferred.js';
+import { silentLog } from '../../../lib/runtime/log.js';
+import { eventually } from '../../support/eventually.js';
+import { Setting } from '../../crash/support/setting.js';
 
 // The outage is longer than the session of the group, whose members have to find together again.
 const SESSION = 6_000;
 const OUTAGE = 60_000;
 const REQUESTS = 20;
-
-jest.setTimeout(240_000);
 
 describe('The transport by itself, while its only broker is away', () => {
   let setting: Setting;
@@ -114,12 +111,12 @@ describe('The transport by itself, while its only broker is away', () => {
     await servers.kafka.start();
     // Nothing was acknowledged, so nothing may have been committed; later it is, with the replies.
     expect(await Promise.all(replies)).toEqual(replies.map((_, n) => `re: ${n}`));
-    await eventually(async () => (await committed('ask')) === BigInt(REQUESTS), 60_000);
+    await eventually(async () => (await committed('ask')) === BigInt(REQUESTS));
     await event.catch(() => undefined);
     await eventually(async () => {
       await firstValueFrom(client.emit('event', 'after'));
       return events.includes('after');
-    }, 60_000);
+    });
     expect(await firstValueFrom(client.send('ask', 'more'))).toBe('re: more');
     expect(client.pendingRequests).toBe(0);
     expect(server.gate).toBe('open');
