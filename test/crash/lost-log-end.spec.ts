@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { outOfRange } from '../../lib/consumption/consumer.messages.js';
 import type { CrashWorld, Event } from './support/crash-world.js';
 import { Setting, type BrokerWithLogs } from './support/setting.js';
-import { until } from './support/until.js';
+import { PATIENCE, until } from './support/until.js';
 
 // Brokers are stopped and started several times; a busy machine adds to that.
 jest.setTimeout(600_000);
@@ -38,17 +38,17 @@ describe('A broker whose log lost its end: what comes at the offsets of lost rec
 
       const first = await start();
       await world.publish(events('old', 10));
-      await world.settled(200_000);
+      await world.settled();
       await log.copy();
       await world.publish(events('lost', 8));
-      await world.settled(200_000);
+      await world.settled();
       await first.stop();
       await log.putBack();
       // More than were lost: no offset is out of range when the service looks.
       await world.publish(events('new', 20));
       const second = await start();
       await handled(world, ['old', 10], ['lost', 8], ['new', 20]);
-      await world.settled(200_000);
+      await world.settled();
       expect(second.loggedLines('ERROR').filter((line) => line.includes('are lost'))).toEqual([
         expect.stringContaining(outOfRange(`${world.topics.events}[0]`, 18n, 10n)),
       ]);
@@ -56,11 +56,11 @@ describe('A broker whose log lost its end: what comes at the offsets of lost rec
 
       await log.copy();
       await world.publish(events('lost-too', 8));
-      await world.settled(200_000);
+      await world.settled();
       await log.putBack();
       await world.publish(events('newer', 5));
       await handled(world, ['old', 10], ['lost', 8], ['new', 20], ['lost-too', 8], ['newer', 5]);
-      await world.settled(200_000);
+      await world.settled();
       expect(second.loggedLines(outOfRange(`${world.topics.events}[0]`, 38n, 30n))).toHaveLength(1);
       await second.stop();
 
@@ -87,7 +87,7 @@ async function handled(world: CrashWorld, ...expected: [name: string, count: num
   await until(
     'the new records to be handled',
     async () => (await world.count()) >= ids.length,
-    200_000,
+    PATIENCE,
     async () => `${await world.count()} of ${ids.length}. ${world.services.at(-1)!.describe()}`,
   );
   const effects = await world.query<{ id: string }>('select id from {effects}.effect');

@@ -56,7 +56,7 @@ export class Setting {
     const { DataFolder } = await compiled<typeof DataFolderModule>('data-folder.js');
     const { guard } = this;
     const folder = new DataFolder(guard, false, undefined);
-    const kafka = localKafka({ guard, folder, log: () => undefined, nodes: 1 });
+    const kafka = localKafka({ guard, folder, log: () => undefined, nodes: 1, listeners: [] });
     const missing = await kafka.missing();
     if (missing !== undefined) throw new Error(`No broker can be started on this machine: ${missing}`);
     const { address, control } = await kafka.start();
