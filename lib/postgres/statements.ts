@@ -95,22 +95,28 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     // Who stands in the way: an open transaction that updated the row is its xmax, and holds a lock on that transaction's
     // id; one that shares the lane holds its lock. A blocker of another kind (a table lock, a row lock taken by hand) is
-    // not ours to end and is not found.
+    // not ours to end and is not found. Neither is who takes the fence just now, having waited for the same owner as we:
+    // it has the lane to itself, and a moment ago its last statement.
     endFenceHolder: named(
       'end_fence_holder',
-      `select a.pid, pg_terminate_backend(a.pid) as ended
+      `with lane as (
+         select l.pid, l.mode from pg_locks l
+         join pg_database d on d.oid = l.database and d.datname = current_database()
+         where l.locktype = 'advisory' and l.objsubid = 1 and l.granted
+           and (l.classid::bigint << 32) | l.objid::bigint = $4::bigint
+       )
+       select a.pid, pg_terminate_backend(a.pid) as ended
        from (
          select l.pid from ${s}.fence f
          join pg_locks l on l.locktype = 'transactionid' and l.transactionid = f.xmax and l.mode = 'ExclusiveLock' and l.granted
          where f.scope_id = $1::int and f.topic_id = $2::uuid and f.partition = $3::int
          union
-         select l.pid from pg_locks l
-         join pg_database d on d.oid = l.database and d.datname = current_database()
-         where l.locktype = 'advisory' and l.objsubid = 1 and l.mode = 'ShareLock' and l.granted
-           and (l.classid::bigint << 32) | l.objid::bigint = $4::bigint
+         select pid from lane where mode = 'ShareLock'
        ) holder
        join pg_stat_activity a on a.pid = holder.pid
        where a.pid <> pg_backend_pid()
+         and (a.state_change < clock_timestamp() - interval '4 s'
+           or a.pid not in (select pid from lane where mode = 'ExclusiveLock'))
          and a.usename = session_user
          and a.datname = current_database()
          and a.application_name = current_setting('application_name')

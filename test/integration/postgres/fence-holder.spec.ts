@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { LedgerUnreachableError } from '../../../lib/errors/errors.js';
+import { laneLock } from '../../../lib/postgres/statements.js';
 import { silentLog } from '../../../lib/runtime/log.js';
 import { always, claimOf, newLane, nothing } from '../../support/ledger-lane.js';
 import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
@@ -32,16 +33,15 @@ describe('a transaction that holds a fence', () => {
 
   it('is ended for a confirmed successor after five seconds, which a log line tells', async () => {
     const lines: string[] = [];
-    const ledger = await schema.open({
-      poolSize: 1,
-      log: { ...silentLog, warn: (line) => lines.push(line) },
-    });
+    const open = () => schema.open({ poolSize: 1, log: { ...silentLog, warn: (line) => lines.push(line) } });
+    const ledger = await open();
     const { fence } = await ledger.takeFence(newLane(), always);
     const holder = await holdFence(APPLICATION, 'update {schema}.fence set next_offset = 99');
     const { rows } = await holder.query<{ pid: number }>('select pg_backend_pid() as pid');
     const started = performance.now();
-    // Several takers wait behind each other, not only behind the holder: in turn, it would be five seconds each.
-    const others = await Promise.all(Array.from({ length: 7 }, () => schema.open({ poolSize: 1 })));
+    // Several takers wait behind each other, not only behind the holder: in turn, it would be five seconds each. None of
+    // them is ended by another one that has waited as long.
+    const others = await Promise.all(Array.from({ length: 7 }, open));
     const taken = await Promise.all([ledger, ...others].map((taker) => taker.takeFence(fence.lane, always)));
     expect(performance.now() - started).toBeGreaterThan(4_500);
     expect(performance.now() - started).toBeLessThan(25_000);
@@ -49,6 +49,17 @@ describe('a transaction that holds a fence', () => {
     expect(await alive(holder)).toBe(false);
     expect(lines.join()).toContain(String(rows[0]!.pid));
     await holder.end();
+  });
+
+  it('is ended too where it took the fence itself, and stopped in between', async () => {
+    const ledger = await schema.open();
+    const { fence } = await ledger.takeFence(newLane(), always);
+    const [scope] = await schema.query<{ id: number }>('select id from {schema}.scope');
+    const taker = await holdFence(APPLICATION, 'update {schema}.fence set next_offset = 99');
+    await taker.query('select pg_advisory_xact_lock($1)', [laneLock(schema.schema, scope!.id, fence.lane)]);
+    expect((await ledger.takeFence(fence.lane, always)).fence.nextOffset).toBe(0n);
+    expect(await alive(taker)).toBe(false);
+    await taker.end();
   });
 
   it.each([
