@@ -1,3 +1,4 @@
+import type { AssignedPartition } from '../driver/driver.js';
 import type { EncodedReply } from '../messages/reply.js';
 import type { KafkaRecord, TopicPartition } from '../messages/record.js';
 import type { Clock } from '../runtime/clock.js';
@@ -56,6 +57,17 @@ export interface EngineOptions {
   readonly maxUncommitted: number;
 }
 
+/** A partition whose log lost its end. Nothing of it is at work. */
+export interface LostEnd {
+  readonly group: string;
+  readonly partition: AssignedPartition;
+  /** What comes from here on are other records than those that were read. */
+  readonly end: bigint;
+  /** As `GroupHost.confirmMembership`. */
+  confirm(): Promise<boolean>;
+  readonly produce: GroupHost['produce'];
+}
+
 /** What the engine is given from above. */
 export interface EnginePorts {
   readonly options: EngineOptions;
@@ -74,6 +86,8 @@ export interface EnginePorts {
   readonly groupId: GroupHost['groupId'];
   /** Awaited when partitions were assigned, before they are read. Never rejects. */
   beforeReading(): Promise<void>;
+  /** Awaited before a record is handled that came since; called again after a while if it rejects. */
+  followLostEnd(lost: LostEnd): Promise<void>;
   readonly produce: GroupHost['produce'];
   readonly deadLetter: GroupHost['deadLetter'];
   /** What a dead letter's `dlt-reason` says about a terminal error. */

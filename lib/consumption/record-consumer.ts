@@ -14,13 +14,14 @@ import {
   type TopicPartition,
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
-import { operatorEvents } from '../runtime/operator-events.js';
 import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import { givenUp, outOfRange } from './consumer.messages.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
 import { Gate, type GateState } from './gate.js';
+import { LostEnds } from './lost-ends.js';
 import { PartitionProcessor } from './partition-processor.js';
 import { Semaphore } from './semaphore.js';
+import { tellRebalanced } from './tell-rebalanced.js';
 
 /** Where the consumer tells what happens to it. */
 export interface RecordConsumerListener {
@@ -42,6 +43,7 @@ export class RecordConsumer implements ConsumerListener {
   private commitTimer: Timer | undefined;
   private committing: Promise<void> = Promise.resolve();
   private readonly context: EngineContext;
+  private readonly lostEnds: LostEnds;
   private completedSinceCommit = 0;
   private closing = false;
 
@@ -68,6 +70,11 @@ export class RecordConsumer implements ConsumerListener {
       pause: (partition) => consumer.pause([partition]),
       resume: (partition) => consumer.resume([partition]),
     };
+    this.lostEnds = new LostEnds(consumer, this.context, {
+      processorOf: (partition) => this.processors.get(partitionName(partition)),
+      restartAt: (offset, partition) => this.restartAt(offset, partition),
+      commit: (processor) => this.commit([processor]).then(() => this.committed.has(processor)),
+    });
   }
 
   /** Resolves after the first assignment. A failure leaves nothing open. */
@@ -173,13 +180,13 @@ export class RecordConsumer implements ConsumerListener {
       return new PartitionProcessor(partition, this.context, begun);
     });
     for (const processor of assigned) this.processors.set(partitionName(processor.partition), processor);
-    this.tellRebalanced('assigned', partitions);
+    tellRebalanced(this.context.groupId, 'assigned', partitions);
     void this.openParked(assigned);
     await Promise.all([this.commit(assigned), this.context.beforeReading()]);
   }
 
   async onRevoked(partitions: readonly AssignedPartition[], reason: RevocationReason): Promise<void> {
-    this.tellRebalanced(reason, partitions);
+    tellRebalanced(this.context.groupId, reason, partitions);
     const leaving = partitions.flatMap((partition) => this.processors.get(partitionName(partition)) ?? []);
     const names = new Set(partitions.map(partitionName));
     const ending = [...this.superseded].filter(({ partition }) => names.has(partitionName(partition)));
@@ -207,10 +214,7 @@ export class RecordConsumer implements ConsumerListener {
 
   onOffsetOutOfRange(partition: AssignedPartition, wanted: bigint, resumeAt: bigint): void {
     this.context.log.error(outOfRange(partitionName(partition), wanted, resumeAt));
-    if (wanted < resumeAt) return;
-    // Stored at once, though lower: from the old one, the next start would skip what has come by then.
-    this.restartAt(resumeAt, partition);
-    void this.commit([...this.processors.values()]);
+    if (wanted > resumeAt) void this.lostEnds.follow(partition, resumeAt);
   }
 
   /** Also a partition that gets no record any more has its parked ones tried again. */
@@ -224,13 +228,6 @@ export class RecordConsumer implements ConsumerListener {
     for (const processor of assigned) {
       if (names.has(partitionName(processor.partition))) processor.letters.wake();
     }
-  }
-
-  private tellRebalanced(change: 'assigned' | RevocationReason, partitions: readonly TopicPartition[]): void {
-    const { rebalanced } = operatorEvents;
-    if (!rebalanced.hasSubscribers) return;
-    const names = partitions.map(({ topic, partition }) => ({ topic, partition }));
-    rebalanced.publish({ group: this.context.groupId, change, partitions: names });
   }
 
   /** Lets handlers end; whoever takes longer is aborted by the `stop` that follows. */
@@ -274,7 +271,8 @@ export class RecordConsumer implements ConsumerListener {
     for (const processor of processors) {
       const { partition, position } = processor;
       // Its turn may come when the assignment is over: what it says then is not about the next one.
-      if (this.processors.get(partitionName(partition)) !== processor) continue;
+      if (this.processors.get(partitionName(partition)) !== processor || this.lostEnds.isOpen(processor))
+        continue;
       if (position <= (this.committed.get(processor) ?? -1n)) continue;
       due.set(processor, { topic: partition.topic, partition: partition.partition, offset: position });
     }

@@ -114,8 +114,10 @@ export interface ConsumerListener {
   onRecords(partition: AssignedPartition, records: readonly KafkaRecord[]): void;
   onStatus(status: ConsumerStatus, detail?: string): void;
   /**
-   * The committed or seeked offset does not exist (any more): records in between are gone (truncated by retention), or
-   * the offset is past the end. Tells that reading goes on at `resumeAt`.
+   * What was to be read next does not exist (any more). Tells that reading goes on at `resumeAt`: behind `wanted` where
+   * records in between were deleted (retention); before it where the log ends there, or where the partition's leader has
+   * lost what an earlier one had: what it has from `resumeAt` on are other records, also if there are more than were lost.
+   * A commit that was made before the loss is found out as well, if the brokers know the epochs of leaders.
    */
   onOffsetOutOfRange(partition: AssignedPartition, wanted: bigint, resumeAt: bigint): void;
 }

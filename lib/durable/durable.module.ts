@@ -48,6 +48,7 @@ import { currentHandler, currentNested } from './handler-run.js';
 import { LateEnlistment, offerLateEnlistment } from './late-enlistment.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 import { offerParking } from './parking-lot.js';
+import { offerTruncations } from './offer-truncations.js';
 import { LetterRedriver } from './letter-redriver.js';
 import { RedriveRecipients } from './redrive-recipients.js';
 import { Redriver } from './redriver.js';
@@ -68,7 +69,7 @@ export class DurableModule
 {
   constructor(
     @Inject(LEDGER) private readonly ledger: Ledger,
-    @Inject(DURABLE_CORE) { clock }: DurableCore,
+    @Inject(DURABLE_CORE) core: DurableCore,
     private readonly keeper: LedgerKeeper,
     private readonly outlet: OutboxOutlet,
     private readonly watch: ServerWatch,
@@ -86,7 +87,8 @@ export class DurableModule
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
-    offerParking(modules, ledger, clock);
+    offerParking(modules, ledger, core.clock);
+    offerTruncations(modules, core, new Logger('DurableModule'));
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
       if (isBuiltInServer(server)) refuseToListen(server);
     });

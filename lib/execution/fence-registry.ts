@@ -2,6 +2,7 @@ import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
+import type { LanePartition } from './ledger-truncations.js';
 import type { ParkingWork } from './ledger-parking.js';
 import { ParkingRegistry } from './parking-registry.js';
 import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
@@ -14,9 +15,6 @@ export interface FenceHolder {
   confirm(): Promise<boolean>;
   produce: RecordProducer;
 }
-
-/** A partition, for all handlers of a group. */
-export type LanePartition = Pick<Lane, 'topicId' | 'partition'> & { readonly group: string };
 
 interface Held {
   readonly rebalanceId: number;
@@ -64,6 +62,12 @@ export class FenceRegistry {
       if (this.held.get(name) === held) this.held.delete(name);
       throw error;
     }
+  }
+
+  /** As `take`, whether or not it is held: nothing of this process may be at work in the lane. */
+  takeAnew(lane: Lane, holder: FenceHolder): Promise<Fence> {
+    this.held.delete(laneName(lane));
+    return this.take(lane, holder);
   }
 
   /** A commit moved the fence. */

@@ -32,6 +32,7 @@ import type {
   OutboxRecord,
   Scope,
 } from './ledger-terms.js';
+import type { LedgerTruncations } from './ledger-truncations.js';
 import type { StepJournal, StepToStore } from './step-journal.js';
 
 export type * from './ledger-terms.js';
@@ -126,6 +127,8 @@ export interface Ledger {
   readonly parking: LedgerParking;
   /** Of records that were given up. */
   readonly redrives: LedgerRedrive;
+  /** Of partitions whose log lost its end. */
+  readonly truncations: LedgerTruncations;
   /** For who takes over from whom. */
   readonly members: LedgerMembers;
   /** For results of steps. */

@@ -10,6 +10,9 @@ export const MESSAGE_ID_HEADER = 'message-id';
 /** Longest key in bytes. Longer ones would not fit Postgres's index pages together with their scope. */
 export const MAX_KEY_BYTES = 512;
 
+/** Of a record in its partition. */
+export const MAX_OFFSET = 2n ** 63n - 1n;
+
 /** Where a key came from. Keys of different kinds never collide, whatever their bytes. */
 export type KeyKind = 'given' | 'message-id' | 'position';
 

@@ -41,6 +41,7 @@ import { PostgresReader } from './postgres-reader.js';
 import { PostgresStepJournal } from './postgres-step-journal.js';
 import { PostgresTransaction } from './postgres-transaction.js';
 import { PostgresRedrive } from './postgres-redrive.js';
+import { PostgresTruncations } from './postgres-truncations.js';
 import { ScopeIds } from './scope-ids.js';
 import { createStatements, type Statements } from './statements.js';
 import { takeFence } from './take-fence.js';
@@ -62,6 +63,7 @@ export class PostgresLedger implements Ledger {
   readonly failures: PostgresFailures;
   readonly parking: PostgresParking;
   readonly redrives: PostgresRedrive;
+  readonly truncations: PostgresTruncations;
   readonly members: PostgresMembers;
   readonly steps: PostgresStepJournal;
   readonly claims: PostgresClaims;
@@ -87,6 +89,7 @@ export class PostgresLedger implements Ledger {
     this.failures = new PostgresFailures(schema, () => this.parts());
     this.parking = new PostgresParking(schema, this.statements, () => this.parts());
     this.redrives = new PostgresRedrive(schema, this.statements, () => this.parts());
+    this.truncations = new PostgresTruncations(schema, this.statements, clock, () => this.parts());
     this.members = new PostgresMembers(schema, this.owner, pool, clock);
     const parts = () => this.parts();
     this.steps = new PostgresStepJournal(this.statements, parts);

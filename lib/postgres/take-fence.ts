@@ -1,6 +1,6 @@
 import { LedgerUnreachableError } from '../errors/errors.js';
 import type { FenceTaken, Lane } from '../execution/ledger.js';
-import { positionKey } from '../messages/idempotency-key.js';
+import { MAX_OFFSET, positionKey } from '../messages/idempotency-key.js';
 import type { Log } from '../runtime/log.js';
 import { outboxRecord } from './group-work.js';
 import { sqlState } from './ledger-connection-error.js';
@@ -12,8 +12,6 @@ const LOCK_NOT_AVAILABLE = '55P03';
 
 /** How long one wait for the previous owner's transaction lasts before something is done about it. */
 const PATIENCE = '5s';
-
-const MAX_OFFSET = 2n ** 63n - 1n;
 
 /** Waits in a row; a minute in all. */
 const MAX_WAITS = 12;

@@ -21,6 +21,7 @@ import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryParking } from './in-memory-parking.js';
 import { InMemoryRedrive } from './in-memory-redrive.js';
+import { InMemoryTruncations } from './in-memory-truncations.js';
 import { InMemoryTransaction, type InMemoryTransactionHost } from './in-memory-transaction.js';
 
 /** Milliseconds until dispatched records are dropped from the outbox. */
@@ -43,6 +44,7 @@ export class InMemoryLedger implements Ledger {
   readonly failures: InMemoryFailures;
   readonly parking: InMemoryParking;
   readonly redrives: InMemoryRedrive;
+  readonly truncations: InMemoryTruncations;
   readonly members: InMemoryLedgerMembers;
   readonly steps: InMemoryStepJournal;
   readonly claims: InMemoryClaims;
@@ -67,6 +69,10 @@ export class InMemoryLedger implements Ledger {
     this.failures = new InMemoryFailures(store, clock, reach);
     this.parking = new InMemoryParking(store, clock, { reach, locking: (work) => this.locking(work) });
     this.redrives = new InMemoryRedrive(store, clock, reach);
+    this.truncations = new InMemoryTruncations(store, clock, {
+      reach,
+      locking: (work) => this.locking(work),
+    });
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);

@@ -1,4 +1,5 @@
 import type { Attempt } from '../consumption/attempt.js';
+import type { LostEnd } from '../consumption/engine-context.js';
 import type { Parking } from '../consumption/parking.js';
 import type { ParkingPolicy } from '../consumption/parking-policy.js';
 import type { StartupFacts } from './startup-probe.js';
@@ -11,6 +12,8 @@ export interface ServerExtension {
   createParking?(policy: ParkingPolicy): Parking;
   /** Called, and waited for, when the group has given partitions to the server, before it reads them. Must not reject. */
   beforeReading?(): Promise<void>;
+  /** Waited for before a record is handled that came since; called again after a while if it rejects. */
+  followLostEnd?(lost: LostEnd): Promise<void>;
   /**
    * Called for a failed attempt that nothing is enlisted for: a guard that refuses keeps it from the interceptor that
    * enlists attempts.
@@ -37,6 +40,10 @@ export class ServerExtensions {
 
   readonly beforeReading = async (): Promise<void> => {
     await Promise.all(this.all.map((each) => each.beforeReading?.()));
+  };
+
+  readonly followLostEnd = async (lost: LostEnd): Promise<void> => {
+    for (const each of this.all) await each.followLostEnd?.(lost);
   };
 
   readonly enlistLate = (attempt: Attempt): void => {

@@ -288,6 +288,7 @@ export class ServerKafka
         enlistLate: this.extensions.enlistLate,
         groupId,
         beforeReading: this.extensions.beforeReading,
+        followLostEnd: this.extensions.followLostEnd,
         route: router.route,
         publish: replies.publish,
         produce: (record) => produceLetter(producer, record),

@@ -15,8 +15,10 @@ import type { ProtocolAssigner } from './assigner.js';
 import type { Connections } from './connections.js';
 import { createConsumerFacade, type ConsumerFacade } from './consumer-facade.js';
 import { memberError, text } from './errors.js';
-import { Fetcher, fetcherOptions } from './fetcher.js';
+import { fetcherOptions } from './fetcher-options.js';
+import { Fetcher } from './fetcher.js';
 import { GroupMember, type Generation } from './group-member.js';
+import { LogHistory } from './log-history.js';
 import { reportTrouble } from './report-trouble.js';
 import { listOffsets } from './start-offsets.js';
 import { StartPositions } from './start-positions.js';
@@ -31,6 +33,7 @@ const START_PATIENCE = 30_000;
 export class KafkajsConsumer implements DriverConsumer {
   readonly native: ConsumerFacade;
   private readonly topology: Topology;
+  private readonly history: LogHistory;
   private readonly fetcher: Fetcher;
   private member: GroupMember | undefined;
   private listener: ConsumerListener | undefined;
@@ -72,9 +75,11 @@ export class KafkajsConsumer implements DriverConsumer {
       clock,
       log,
     );
+    this.history = new LogHistory(connections, this.topology);
     this.fetcher = new Fetcher(
       connections,
       this.topology,
+      this.history,
       fetcherOptions(options),
       {
         records: (partition, records) => this.listener?.onRecords(partition, records),
@@ -198,6 +203,7 @@ export class KafkajsConsumer implements DriverConsumer {
     await member.commit(
       offsets.map((position) => ({
         ...position,
+        leaderEpoch: this.history.epochOf(position),
         metadata:
           position.metadata || this.incarnations.mark(this.committable.get(partitionName(position)) ?? ''),
       })),
@@ -280,6 +286,7 @@ export class KafkajsConsumer implements DriverConsumer {
     });
     const { assignment } = this;
     // Before the listener is told, so that it can pause and seek at once.
+    for (const { leaderEpoch, ...partition } of offsets) this.history.begin(partition, leaderEpoch);
     this.fetcher.assign(assignment);
     await this.listener?.onAssigned(assignment);
     // Revoked while the listener was at it: reading must not start any more.

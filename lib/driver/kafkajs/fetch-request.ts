@@ -8,6 +8,8 @@ import { NO_TOPIC_ID, type WireReader, type WireWriter } from './wire.js';
 export interface FetchedPartitionRequest extends TopicPartition {
   readonly topicId: string;
   readonly offset: bigint;
+  /** The leader refuses if its own is another; -1 for any. */
+  readonly leaderEpoch: number;
   readonly maxBytes: number;
 }
 
@@ -72,8 +74,8 @@ export const FETCH = defineRequest<FetchInput, FetchedPartition[]>({
 function writeByTopicId(writer: WireWriter, { partitions, rackId }: FetchInput): void {
   writer.compactArray(byTopic(partitions), ([, ofTopic]) => {
     writer.uuid(ofTopic[0]!.topicId);
-    writer.compactArray(ofTopic, ({ partition, offset, maxBytes }) => {
-      writer.int32(partition).int32(-1).int64(offset); // current_leader_epoch: unknown
+    writer.compactArray(ofTopic, ({ partition, leaderEpoch, offset, maxBytes }) => {
+      writer.int32(partition).int32(leaderEpoch).int64(offset);
       writer.int32(-1).int64(-1n).int32(maxBytes).noTags(); // last_fetched_epoch, log_start_offset
     });
     writer.noTags();
@@ -86,9 +88,9 @@ function writeByTopicId(writer: WireWriter, { partitions, rackId }: FetchInput):
 
 function writeByName(writer: WireWriter, { partitions, rackId }: FetchInput, version: number): void {
   writer.array(byTopic(partitions), ([topic, ofTopic]) => {
-    writer.string(topic).array(ofTopic, ({ partition, offset, maxBytes }) => {
+    writer.string(topic).array(ofTopic, ({ partition, leaderEpoch, offset, maxBytes }) => {
       writer.int32(partition);
-      if (version >= 9) writer.int32(-1); // current_leader_epoch
+      if (version >= 9) writer.int32(leaderEpoch);
       writer.int64(offset);
       if (version >= 5) writer.int64(-1n); // log_start_offset
       writer.int32(maxBytes);

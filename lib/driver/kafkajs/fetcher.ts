@@ -6,35 +6,17 @@
  */
 import { partitionName, type KafkaRecord, type TopicPartition } from '../../messages/record.js';
 import type { Clock, Timer } from '../../runtime/clock.js';
-import type { AssignedPartition, DriverReadOptions } from '../driver.js';
+import type { AssignedPartition } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, text } from './errors.js';
 import { FETCH, type FetchedPartition } from './fetch-request.js';
 import { FetchSize } from './fetch-size.js';
+import type { FetcherOptions } from './fetcher-options.js';
+import type { LogHistory } from './log-history.js';
 import { ProtocolError } from './protocol-error.js';
 import { FetchedBatches, NO_ROOM } from './record-batch.js';
 import { nearestOffset } from './start-offsets.js';
 import type { Topology } from './topology.js';
-
-export interface FetcherOptions {
-  readonly maxWaitTime: number;
-  readonly minBytes: number;
-  readonly maxBytes: number;
-  readonly maxBytesPerPartition: number;
-  readonly readCommitted: boolean;
-  readonly rackId: string;
-}
-
-export function fetcherOptions(options: DriverReadOptions): FetcherOptions {
-  return {
-    maxWaitTime: options.maxWaitTime ?? 5_000,
-    minBytes: options.minBytes ?? 1,
-    maxBytes: options.maxBytes ?? 10_485_760,
-    maxBytesPerPartition: options.maxBytesPerPartition ?? 1_048_576,
-    readCommitted: !options.readUncommitted,
-    rackId: options.rackId ?? '',
-  };
-}
 
 export interface FetcherHooks {
   records(partition: AssignedPartition, records: readonly KafkaRecord[]): void;
@@ -92,6 +74,7 @@ export class Fetcher {
   constructor(
     private readonly connections: Connections,
     private readonly topology: Topology,
+    private readonly history: LogHistory,
     private readonly options: FetcherOptions,
     private readonly hooks: FetcherHooks,
     private readonly clock: Clock,
@@ -198,6 +181,10 @@ export class Fetcher {
         retryAt = Math.min(retryAt, feed.notBefore);
         continue;
       }
+      if (!this.history.isFollowed(feed.partition)) {
+        void this.follow(feed);
+        continue;
+      }
       const ofNode = ready.get(node);
       if (ofNode) ofNode.push(feed);
       else ready.set(node, [feed]);
@@ -222,6 +209,27 @@ export class Fetcher {
     this.wake();
   }
 
+  /** A new leader may lack records that were read: reading goes on where its log takes another course. */
+  private async follow(feed: Feed): Promise<void> {
+    const { partition, position } = feed;
+    const ticket = (feed.ticket = ++this.ticket);
+    const isValid = () => this.feeds.get(partitionName(partition)) === feed && feed.ticket === ticket;
+    feed.fetching = true;
+    feed.replica = undefined;
+    try {
+      const { epoch, end } = await this.history.endAt(this.topology.leader(partition)!, partition, position);
+      if (!isValid() || !this.hooks.isCurrent()) return;
+      this.history.begin(partition, epoch);
+      feed.position = end;
+      if (end !== position) this.hooks.outOfRange(partition, position, end);
+    } catch (error) {
+      if (isValid()) this.fail(feed, isFatal(error) ? text(error) : undefined);
+    } finally {
+      if (isValid()) feed.fetching = false;
+      this.wake();
+    }
+  }
+
   private async fetch(node: number, lane: Lane, feeds: readonly Feed[], anyPaused: boolean): Promise<void> {
     const { maxWaitTime, minBytes, maxBytes, readCommitted, rackId } = this.options;
     const aside = lane === 'fetch-aside';
@@ -244,6 +252,7 @@ export class Fetcher {
           partition: partition.partition,
           topicId: partition.topicId,
           offset: position,
+          leaderEpoch: this.history.epochOf(partition),
           maxBytes: size.bytes,
         })),
         maxWaitTime: Math.min(maxWaitTime, aside ? WAIT_ASIDE : anyPaused ? WAIT_WHILE_PAUSED : Infinity),

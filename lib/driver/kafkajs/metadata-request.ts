@@ -6,6 +6,8 @@ export interface PartitionMetadata {
   readonly partition: number;
   /** -1 while there is none. */
   readonly leader: number;
+  /** Above those of all leaders before; -1 where brokers tell none. */
+  readonly leaderEpoch: number;
   readonly replicas: readonly number[];
   readonly inSyncReplicas: readonly number[];
 }
@@ -70,12 +72,12 @@ export const METADATA = defineRequest<{ topics: readonly string[] | null; create
           reader.int16(); // error_code: a missing leader says it as well
           const partition = reader.int32();
           const leader = reader.int32();
-          if (version >= 7) reader.int32(); // leader_epoch
+          const leaderEpoch = version >= 7 ? reader.int32() : -1;
           const replicas = list(() => reader.int32());
           const inSyncReplicas = list(() => reader.int32());
           list(() => reader.int32()); // offline_replicas
           tags();
-          return { partition, leader, replicas, inSyncReplicas };
+          return { partition, leader, leaderEpoch, replicas, inSyncReplicas };
         });
         if (flexible) reader.int32(); // topic_authorized_operations
         tags();

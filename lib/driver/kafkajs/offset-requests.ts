@@ -6,6 +6,8 @@ import { defineRequest } from './request.js';
 export interface CommittedPartition extends PartitionOffset {
   /** At most 4096 bytes, unless the broker is set up otherwise. It keeps none as the empty string. */
   readonly metadata?: string | null | undefined;
+  /** Not lower than that of any record before the offset; -1 if it is not known. */
+  readonly leaderEpoch?: number | undefined;
 }
 
 export interface PartitionErrorCode extends TopicPartition {
@@ -25,9 +27,9 @@ export const OFFSET_COMMIT = defineRequest<
     if (version >= 7) writer.string(null); // group_instance_id
     if (version <= 4) writer.int64(-1n); // retention_time_ms: the broker's
     writer.array(byTopic(offsets), ([topic, partitions]) => {
-      writer.string(topic).array(partitions, ({ partition, offset, metadata }) => {
+      writer.string(topic).array(partitions, ({ partition, offset, metadata, leaderEpoch = -1 }) => {
         writer.int32(partition).int64(offset);
-        if (version >= 6) writer.int32(-1); // committed_leader_epoch
+        if (version >= 6) writer.int32(leaderEpoch);
         writer.string(metadata ?? null);
       });
     });
@@ -63,10 +65,10 @@ export const OFFSET_FETCH = defineRequest<
       return reader.array(() => {
         const partition = reader.int32();
         const offset = reader.int64();
-        if (version >= 5) reader.int32(); // committed_leader_epoch
+        const leaderEpoch = version >= 5 ? reader.int32() : -1;
         const metadata = reader.string();
         check(reader.int16(), `OffsetFetch of ${topic}[${partition}]`);
-        return { topic, partition, offset, metadata };
+        return { topic, partition, offset, metadata, leaderEpoch };
       });
     });
     if (version >= 2) check(reader.int16(), 'OffsetFetch');

@@ -5,7 +5,9 @@ import type { Log } from '../../runtime/log.js';
 import type { DriverReader, DriverReaderOptions, ReaderListener } from '../driver.js';
 import type { Connections } from './connections.js';
 import { isFatal, memberError, text } from './errors.js';
-import { Fetcher, fetcherOptions } from './fetcher.js';
+import { fetcherOptions } from './fetcher-options.js';
+import { Fetcher } from './fetcher.js';
+import { LogHistory, NO_EPOCH } from './log-history.js';
 import { LATEST } from './offset-requests.js';
 import { reportTrouble } from './report-trouble.js';
 import { listOffsets } from './start-offsets.js';
@@ -24,6 +26,7 @@ interface Wanted {
 /** A fetcher on its own, without a group member to tell it what to read. */
 export class KafkajsReader implements DriverReader {
   private readonly topology: Topology;
+  private readonly history: LogHistory;
   private readonly fetcher: Fetcher;
   private readonly wanted = new Map<string, Wanted>();
   private readonly stopping = new AbortController();
@@ -38,9 +41,11 @@ export class KafkajsReader implements DriverReader {
   ) {
     const { topics, metadataMaxAge = 300_000 } = options;
     this.topology = new Topology(connections, topics, metadataMaxAge, clock, log, () => this.followRenewed());
+    this.history = new LogHistory(connections, this.topology);
     this.fetcher = new Fetcher(
       connections,
       this.topology,
+      this.history,
       fetcherOptions(options),
       {
         records: (partition, records) => this.listener?.onRecords(partition, records),
@@ -121,6 +126,7 @@ export class KafkajsReader implements DriverReader {
   private follow(wanted: Wanted, startOffset: bigint): void {
     const { topic, partition } = wanted.partition;
     const topicId = (wanted.topicId = this.topology.topic(topic)?.topicId ?? NO_TOPIC_ID);
+    this.history.begin(wanted.partition, NO_EPOCH);
     this.fetcher.assign([{ topic, partition, topicId, rebalanceId: 0, startOffset }]);
     this.fetcher.start();
   }

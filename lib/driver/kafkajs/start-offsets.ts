@@ -18,6 +18,8 @@ export interface StartOffsetsInput {
 export interface StartOffset extends PartitionOffset {
   /** Of the topic that the offset counts in. */
   readonly topicId: string;
+  /** That it was committed under; -1 if it was not, or nothing is known. */
+  readonly leaderEpoch: number;
   /** What is committed and does not count, -1n for nothing; `undefined` if what is committed counts. */
   readonly outdated: bigint | undefined;
 }
@@ -60,10 +62,11 @@ export async function startOffsets(
   const offsets = new Map(
     [...found, ...listed.flat()].map((position) => [partitionName(position), position.offset]),
   );
+  const epochs = new Map(found.map((position) => [partitionName(position), position.leaderEpoch]));
   return present.map(({ topic, partition }) => {
     const name = partitionName({ topic, partition });
     return {
-      ...{ topic, partition, offset: offsets.get(name)! },
+      ...{ topic, partition, offset: offsets.get(name)!, leaderEpoch: epochs.get(name) ?? -1 },
       ...{ topicId: topicIds.get(topic) ?? NO_TOPIC_ID, outdated: outdated.get(name) },
     };
   });

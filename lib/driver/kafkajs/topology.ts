@@ -4,7 +4,7 @@ import { sleep, type Clock, type Timer } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
 import type { Connections } from './connections.js';
 import { text } from './errors.js';
-import type { ClusterMetadata, TopicMetadata } from './metadata-request.js';
+import type { ClusterMetadata, PartitionMetadata, TopicMetadata } from './metadata-request.js';
 
 /** Between two refreshes that failures ask for. */
 const SHORTEST_INTERVAL = 250;
@@ -118,9 +118,18 @@ export class Topology {
   }
 
   /** The node to fetch from; `undefined` while there is none. */
-  leader({ topic, partition }: TopicPartition): number | undefined {
-    const leader = this.topic(topic)?.partitions.find((known) => known.partition === partition)?.leader;
+  leader(partition: TopicPartition): number | undefined {
+    const leader = this.partition(partition)?.leader;
     return leader === undefined || leader < 0 ? undefined : leader;
+  }
+
+  /** -1 if it is not known. */
+  leaderEpoch(partition: TopicPartition): number {
+    return this.partition(partition)?.leaderEpoch ?? -1;
+  }
+
+  private partition({ topic, partition }: TopicPartition): PartitionMetadata | undefined {
+    return this.topic(topic)?.partitions.find((known) => known.partition === partition);
   }
 
   private async load(): Promise<void> {

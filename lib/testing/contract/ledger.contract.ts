@@ -14,6 +14,7 @@ import { describeSharing } from './ledger-sharing.contract.js';
 import { describeSteps } from './ledger-steps.contract.js';
 import { describeTakeovers } from './ledger-takeovers.contract.js';
 import { describeTransactions } from './ledger-transactions.contract.js';
+import { describeTruncations } from './ledger-truncations.contract.js';
 import type { ContractRunner, LedgerContractSetup, LedgerContractWorld } from './ledger-contract-world.js';
 
 /** What every `Ledger` must do, whatever it stores in. Call it from a test file, with the runner's own functions. */
@@ -51,5 +52,6 @@ export function describeLedgerContract(
     describeSteps(runner, current);
     describeClaims(runner, current);
     describeTakeovers(runner, current);
+    describeTruncations(runner, current);
   });
 }

@@ -8,11 +8,13 @@ export interface FetchPosition {
   readonly topicId: string;
   readonly partition: number;
   readonly offset: bigint;
+  /** Of the log that the offset counts in; `undefined` for any. */
+  readonly epoch: number | undefined;
 }
 
 export type FetchAnswer =
-  | { readonly kind: 'records'; readonly records: readonly KafkaRecord[] }
-  | { readonly kind: 'out-of-range'; readonly low: bigint; readonly high: bigint }
+  | { readonly kind: 'records'; readonly records: readonly KafkaRecord[]; readonly epoch: number }
+  | { readonly kind: 'out-of-range'; readonly resumeAt: bigint; readonly epoch: number }
   | { readonly kind: 'unknown-topic' };
 
 export interface FetchLimits {
@@ -58,22 +60,23 @@ function read(
 ): { answers: FetchAnswer[]; ready: boolean } {
   let left = limits.maxBytes;
   let ready = false;
-  const answers = positions.map(({ topic: name, topicId, partition, offset }): FetchAnswer => {
+  const answers = positions.map(({ topic: name, topicId, partition, offset, epoch: known }): FetchAnswer => {
     const topic = topics.get(name);
     const log = topic?.topicId === topicId ? topic.partitions[partition] : undefined;
     if (!log) {
       ready = true;
       return { kind: 'unknown-topic' };
     }
-    const { low, high } = log;
-    if (offset < low || offset > high) {
+    const { low, epoch } = log;
+    const end = known === undefined ? log.high : log.endOf(known);
+    if (offset < low || offset > end) {
       ready = true;
-      return { kind: 'out-of-range', low, high };
+      return { kind: 'out-of-range', resumeAt: offset < low ? low : end, epoch };
     }
-    if (left <= 0) return { kind: 'records', records: [] };
+    if (left <= 0) return { kind: 'records', records: [], epoch };
     const { records, bytes } = log.read(offset, Math.min(left, limits.maxBytesPerPartition));
     left -= bytes;
-    return { kind: 'records', records };
+    return { kind: 'records', records, epoch };
   });
   return { answers, ready: ready || limits.maxBytes - left >= limits.minBytes };
 }

@@ -14,12 +14,14 @@ export interface Committer {
 /** With a `topicId` it is meant for that topic only, not for another one made under its name since. */
 export interface CommitOffset extends PartitionOffset {
   readonly topicId?: string | undefined;
+  /** Of the log that it counts in, if it is known. */
+  readonly epoch?: number | undefined;
 }
 
 /** All groups of one cluster, and what they have committed. */
 export class GroupCoordinator {
   readonly #groups = new Map<string, Group>();
-  readonly #offsets = new Map<string, Map<string, Map<number, bigint>>>();
+  readonly #offsets = new Map<string, Map<string, Map<number, CommitOffset>>>();
 
   constructor(
     private readonly broker: Broker,
@@ -57,14 +59,15 @@ export class GroupCoordinator {
     for (const offset of offsets) this.#expectPartition(offset);
     let byTopic = this.#offsets.get(groupId);
     if (!byTopic) this.#offsets.set(groupId, (byTopic = new Map()));
-    for (const { topic, partition, offset } of offsets) {
+    for (const offset of offsets) {
+      const { topic, partition } = offset;
       let byPartition = byTopic.get(topic);
       if (!byPartition) byTopic.set(topic, (byPartition = new Map()));
       byPartition.set(partition, offset);
     }
   }
 
-  committed(groupId: string, topic: string, partition: number): bigint | undefined {
+  committed(groupId: string, topic: string, partition: number): CommitOffset | undefined {
     return this.#offsets.get(groupId)?.get(topic)?.get(partition);
   }
 

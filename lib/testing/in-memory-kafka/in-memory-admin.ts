@@ -105,6 +105,6 @@ export function committedOffsets(cluster: Cluster, groupId: string, topic: strin
   return cluster.topics.expect(topic).partitions.map(({ partition }) => ({
     topic,
     partition,
-    offset: cluster.coordinator.committed(groupId, topic, partition) ?? -1n,
+    offset: cluster.coordinator.committed(groupId, topic, partition)?.offset ?? -1n,
   }));
 }

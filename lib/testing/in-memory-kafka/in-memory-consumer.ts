@@ -16,7 +16,7 @@ import { Connection } from './connection.js';
 import { GroupSession, type SessionInterruption } from './group-session.js';
 import { staleMember } from './group-coordinator.js';
 import { assignmentOf, NativeConsumer } from './native-consumer.js';
-import { PartitionReader } from './partition-reader.js';
+import { PartitionReader, type ReaderEvents } from './partition-reader.js';
 
 const FIRST_BACKOFF_MS = 300;
 const LAST_BACKOFF_MS = 30_000;
@@ -94,7 +94,11 @@ export class InMemoryConsumer implements DriverConsumer {
       throw staleMember(this.options.groupId, this.membership?.memberId ?? '', 'illegal-generation');
     }
     const ids = new Map(reader.partitions.map(({ topic, topicId }) => [topic, topicId]));
-    await this.#session.commit(offsets.map((offset) => ({ ...offset, topicId: ids.get(offset.topic) })));
+    await this.#session.commit(
+      offsets.map((offset) => ({
+        ...{ ...offset, topicId: ids.get(offset.topic), epoch: reader.epochOf(offset) },
+      })),
+    );
     this.native.emit('consumer.commit_offsets', {
       groupId: this.options.groupId,
       memberId: this.membership?.memberId,
@@ -180,12 +184,16 @@ export class InMemoryConsumer implements DriverConsumer {
       ...this.membership,
       memberAssignment: assignmentOf(partitions),
     });
-    const reader = new PartitionReader(partitions, this.#fetching, this.cluster.topics, this.options, {
+    const { coordinator, topics } = this.cluster;
+    const events: ReaderEvents = {
       onRecords: (partition, records) => this.#listener?.onRecords(partition, records),
       onOffsetOutOfRange: (...facts) => this.#listener?.onOffsetOutOfRange(...facts),
       onUnknownTopic: () => void this.#session.refreshMetadata(),
       onError: (error) => this.#fail(error),
-    });
+    };
+    const epochOf = ({ topic, partition }: TopicPartition) =>
+      coordinator.committed(this.options.groupId, topic, partition)?.epoch;
+    const reader = new PartitionReader(partitions, this.#fetching, topics, this.options, events, epochOf);
     this.#reader = reader;
     return reader;
   }
@@ -200,7 +208,8 @@ export class InMemoryConsumer implements DriverConsumer {
       const { topicId } = topic;
       const wholeLog = fromBeginning || this.#session.subscription.isLater(topicId, partition);
       const startOffset =
-        this.cluster.coordinator.committed(groupId, name, partition) ?? (wholeLog ? log.low : log.high);
+        this.cluster.coordinator.committed(groupId, name, partition)?.offset ??
+        (wholeLog ? log.low : log.high);
       return [{ topic: name, partition, topicId, rebalanceId, startOffset }];
     });
   }

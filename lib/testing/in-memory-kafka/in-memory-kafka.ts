@@ -21,6 +21,7 @@ import { InMemoryProducer } from './in-memory-producer.js';
 import { InMemoryKafkaProcess } from './in-memory-kafka-process.js';
 import { type NativeMessage, outgoing } from './native-producer.js';
 import { Partitioner } from './partitioner.js';
+import type { PartitionLog } from './partition-log.js';
 import { store } from './store.js';
 
 export interface InMemoryKafkaOptions {
@@ -135,11 +136,24 @@ export class InMemoryKafka implements KafkaDriver {
 
   /** Removes the records of a partition below `offset`, as retention does. */
   truncate(topic: string, partition: number, offset: bigint): void {
+    this.#log(topic, partition).truncate(offset);
+    this.#cluster.topics.changed(topic);
+  }
+
+  /**
+   * Removes the records of a partition from `offset` on, as a new leader does that never had them: what is produced next
+   * gets their offsets.
+   */
+  loseEnd(topic: string, partition: number, offset: bigint): void {
+    this.#log(topic, partition).loseEnd(offset);
+    this.#cluster.topics.changed(topic);
+  }
+
+  #log(topic: string, partition: number): PartitionLog {
     const log = this.#cluster.topics.expect(topic).partitions[partition];
     if (!log)
       throw new InvalidOptionError('partition', `is ${partition}, which topic "${topic}" does not have`);
-    log.truncate(offset);
-    this.#cluster.topics.changed(topic);
+    return log;
   }
 
   #crash(client: Parameters<InMemoryKafkaFaults['crash']>[0]): void {

@@ -107,8 +107,7 @@ export class InMemoryReader implements DriverReader {
     const begin = () => {
       this.#begin(wanted, 'beginning').catch(() => undefined);
     };
-    const options = { ...this.options, fromBeginning: false };
-    wanted.reader = new PartitionReader([position], this.#connection, this.cluster.topics, options, {
+    wanted.reader = new PartitionReader([position], this.#connection, this.cluster.topics, this.options, {
       onRecords: (partition, records) => this.#listener?.onRecords(partition, records),
       onOffsetOutOfRange: (...facts) => this.#listener?.onOffsetOutOfRange(...facts),
       onPassed: (...facts) => this.#listener?.onPassed?.(...facts),

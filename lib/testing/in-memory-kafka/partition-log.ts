@@ -14,6 +14,8 @@ export function recordBytes(record: Pick<OutgoingRecord, 'key' | 'value' | 'head
 export class PartitionLog {
   readonly #records: KafkaRecord[] = [];
   #low = 0n;
+  /** Where each leader but the last one ended that lost records, lowered by what later ones lost. */
+  readonly #ends: bigint[] = [];
 
   constructor(
     readonly topic: string,
@@ -52,6 +54,24 @@ export class PartitionLog {
     if (end <= this.#low) return;
     this.#records.splice(0, Number(end - this.#low));
     this.#low = end;
+  }
+
+  /** Removes everything from `offset` on, as a new leader does that never had it. */
+  loseEnd(offset: bigint): void {
+    const end = offset > this.#low ? offset : this.#low;
+    if (end < this.high) this.#records.splice(Number(end - this.#low));
+    this.#ends.push(this.high);
+  }
+
+  /** Grows with each leader that lost records. */
+  get epoch(): number {
+    return this.#ends.length;
+  }
+
+  /** Up to where the log is the one that was read under this epoch. */
+  endOf(epoch: number): bigint {
+    const later = this.#ends.slice(epoch);
+    return later.reduce((end, each) => (each < end ? each : end), later[0] ?? this.high);
   }
 
   /** Records from `offset` on, at most `maxBytes` of them but at least one if there is one. */

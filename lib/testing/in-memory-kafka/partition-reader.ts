@@ -8,6 +8,8 @@ import type { TopicStore } from './topic-store.js';
 interface Position {
   readonly assigned: AssignedPartition;
   offset: bigint;
+  /** Of the log that the offset counts in, once that is known. */
+  epoch: number | undefined;
   paused: boolean;
   /** The topic is gone: nothing to fetch until the next assignment. */
   gone: boolean;
@@ -40,12 +42,16 @@ export class PartitionReader {
     readonly partitions: readonly AssignedPartition[],
     private readonly connection: Connection,
     private readonly topics: TopicStore,
-    private readonly options: DriverReadOptions & { readonly fromBeginning: boolean },
+    options: DriverReadOptions,
     private readonly events: ReaderEvents,
+    /** Of the logs that start offsets count in, where they were committed. */
+    epochOf: (partition: TopicPartition) => number | undefined = () => undefined,
   ) {
     for (const assigned of partitions) {
-      const position = { assigned, offset: assigned.startOffset, paused: false, gone: false, question: 0 };
-      this.#positions.set(partitionName(assigned), position);
+      this.#positions.set(partitionName(assigned), {
+        ...{ assigned, offset: assigned.startOffset, epoch: epochOf(assigned) },
+        ...{ paused: false, gone: false, question: 0 },
+      });
     }
     this.#limits = {
       maxWaitTime: options.maxWaitTime ?? 5000,
@@ -57,6 +63,11 @@ export class PartitionReader {
 
   holds(partition: TopicPartition): boolean {
     return this.#positions.has(partitionName(partition));
+  }
+
+  /** Of the log that a partition is read from, as far as it is known. */
+  epochOf(partition: TopicPartition): number | undefined {
+    return this.#positions.get(partitionName(partition))?.epoch;
   }
 
   get paused(): TopicPartition[] {
@@ -127,11 +138,12 @@ export class PartitionReader {
   }
 
   #fetch(questions: readonly Question[]): Promise<readonly FetchAnswer[]> {
-    const positions = questions.map(({ position: { assigned, offset } }) => ({
+    const positions = questions.map(({ position: { assigned, offset, epoch } }) => ({
       topic: assigned.topic,
       topicId: assigned.topicId,
       partition: assigned.partition,
       offset,
+      epoch,
     }));
     this.#wait = fetchWait(this.connection.broker, this.topics, positions, this.#limits);
     if (this.#hurry) this.#wait.finish();
@@ -141,8 +153,9 @@ export class PartitionReader {
   #take({ position, number }: Question, answer: FetchAnswer): void {
     if (this.#halted || position.paused || position.question !== number) return;
     try {
+      if (answer.kind !== 'unknown-topic') position.epoch = answer.epoch;
       if (answer.kind === 'records') this.#handOver(position, answer.records);
-      else if (answer.kind === 'out-of-range') this.#reset(position, answer.low, answer.high);
+      else if (answer.kind === 'out-of-range') this.#reset(position, answer.resumeAt);
       else {
         position.gone = true;
         this.events.onUnknownTopic();
@@ -161,10 +174,9 @@ export class PartitionReader {
     if (!this.#halted) this.events.onPassed?.(position.assigned, position.offset);
   }
 
-  /** What is below the first record was removed; what is past the end starts as a partition without an offset does. */
-  #reset(position: Position, low: bigint, high: bigint): void {
+  #reset(position: Position, resumeAt: bigint): void {
     const wanted = position.offset;
-    position.offset = wanted < low || this.options.fromBeginning ? low : high;
+    position.offset = resumeAt;
     this.events.onOffsetOutOfRange(position.assigned, wanted, position.offset);
   }
 

@@ -106,7 +106,11 @@ export class ServiceProcess {
   }
 
   logged(text: string): boolean {
-    return this.lines.some((line) => line.includes(text));
+    return this.loggedLines(text).length > 0;
+  }
+
+  loggedLines(text: string): string[] {
+    return this.lines.filter((line) => line.includes(text));
   }
 
   describe(): string {

@@ -1,4 +1,7 @@
+import { join } from 'node:path';
+import type * as DataFolderModule from '../../../sample/servers/data-folder.js';
 import type * as GuardModule from '../../../sample/servers/guard.js';
+import type * as LocalKafkaModule from '../../../sample/servers/local-kafka.js';
 import type * as ServersModule from '../../../sample/servers/index.js';
 import type { ServerName, Servers, StartServersOptions } from '../../../sample/servers/index.js';
 import { CrashWorld, type WorldOptions } from './crash-world.js';
@@ -6,6 +9,13 @@ import { CrashWorld, type WorldOptions } from './crash-world.js';
 /** Compiled: they start a watchdog program that lies beside them. */
 async function compiled<Exports>(file: string): Promise<Exports> {
   return (await import(new URL(`../../../sample/dist/servers/${file}`, import.meta.url).href)) as Exports;
+}
+
+export interface BrokerWithLogs {
+  readonly brokers: readonly string[];
+  readonly kafka: Servers['kafka'];
+  /** Holds a folder `topic-partition` for each. */
+  readonly logs: string;
 }
 
 /** Where the scenarios of a spec file take place: what they start ends with them, however they end. */
@@ -38,6 +48,19 @@ export class Setting {
   /** Three brokers, each of which may be stopped and killed. */
   ownCluster(): Promise<Servers> {
     return this.start({ need: ['kafka'], kafkaNodes: 3 });
+  }
+
+  /** A broker of this machine, with the folder of its logs: for tests that go at them while it is stopped. */
+  async ownLogs(): Promise<BrokerWithLogs> {
+    const { localKafka } = await compiled<typeof LocalKafkaModule>('local-kafka.js');
+    const { DataFolder } = await compiled<typeof DataFolderModule>('data-folder.js');
+    const { guard } = this;
+    const folder = new DataFolder(guard, false, undefined);
+    const kafka = localKafka({ guard, folder, log: () => undefined, nodes: 1, listeners: [] });
+    const missing = await kafka.missing();
+    if (missing !== undefined) throw new Error(`No broker can be started on this machine: ${missing}`);
+    const { address, control } = await kafka.start();
+    return { brokers: address, kafka: control, logs: join(await folder.path(), 'kafka', 'data') };
   }
 
   private async start(options: StartServersOptions): Promise<Servers> {

@@ -1,4 +1,7 @@
+import { Controller, type Type } from '@nestjs/common';
+import { EventPattern, Payload } from '@nestjs/microservices';
 import { outOfRange } from '../../../lib/consumption/consumer.messages.js';
+import { DurableExecution } from '../../../lib/index.js';
 import { DurableWorld } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { writer } from '../../support/writer.js';
@@ -37,3 +40,98 @@ describe('records that the broker deleted before durable handlers had them', () 
     },
   );
 });
+
+describe('a log that lost its end, with other records at the offsets of those that durable handlers had', () => {
+  let world: DurableWorld;
+
+  beforeEach(async () => {
+    world = await DurableWorld.create();
+  });
+
+  afterEach(() => world.dispose());
+
+  /** Every other one with a key of its own. */
+  const produce = (...values: string[]) => {
+    values.forEach((value, n) => {
+      const headers = n % 2 === 0 ? {} : { 'idempotency-key': value };
+      world.kafka.produce('t', { value, headers });
+    });
+  };
+  const OLD = ['old-0', 'old-1', 'old-2', 'old-3'];
+  const LOST = ['the same', 'lost-1', 'lost-2', 'lost-3'];
+  const NEW = ['the same', 'new-1', 'new-2', 'new-3', 'new-4', 'new-5'];
+
+  describe.each([
+    { ordering: 'partition', mode: 'transaction' },
+    { ordering: 'key', mode: 'transaction' },
+    { ordering: 'none', mode: 'transaction' },
+    { ordering: 'partition', mode: 'claim' },
+    { ordering: 'key', mode: 'claim' },
+  ] as const)('ordering $ordering, $mode mode', ({ ordering, mode }) => {
+    const start = (...controllers: Type[]) =>
+      world.start({ controllers, server: { ordering }, durable: { mode } });
+    const fences = async () => {
+      const rows = await world.query(
+        `select next_offset::int as next from {schema}.fences where topic_id = (
+           select topic_id from {schema}.fences order by next_offset desc limit 1)`,
+      );
+      return rows.map((row) => row['next']);
+    };
+
+    it('has all of them handled, once, when the service starts: more than were lost', async () => {
+      produce(...OLD, ...LOST);
+      await start(stepWriter(world));
+      await world.consumed('t');
+      await world.closeAll();
+
+      world.kafka.loseEnd('t', 0, 4n);
+      produce(...NEW);
+      await start(stepWriter(world));
+      await eventually(async () => (await world.effects()).length === OLD.length + LOST.length + NEW.length);
+      await world.consumed('t');
+      expect((await world.effects()).sort()).toEqual([...OLD, ...LOST, ...NEW].sort());
+      const reported = outOfRange('t[0]', 8n, 4n);
+      expect(world.log.matching(reported)).toEqual([`error ${reported}`]);
+      expect(world.log.matching('the broker has lost those from 4 on')).toHaveLength(1);
+      await eventually(async () => (await fences()).includes(10));
+
+      await world.closeAll();
+      await start(stepWriter(world));
+      produce('last');
+      await eventually(async () => (await world.effects()).includes('last'));
+      expect(await world.effects()).toHaveLength(OLD.length + LOST.length + NEW.length + 1);
+    });
+
+    it('has all of them handled, once, when it runs: fewer than were lost, and for two handlers', async () => {
+      produce(...OLD, ...LOST);
+      await start(stepWriter(world, 'first'), stepWriter(world, 'second'));
+      await world.consumed('t');
+
+      world.kafka.loseEnd('t', 0, 4n);
+      produce(...NEW.slice(0, 3));
+      const expected = [...OLD, ...LOST, ...NEW.slice(0, 3)];
+      await eventually(async () => (await world.effects()).length === 2 * expected.length);
+      await world.consumed('t');
+      const both = expected.flatMap((value) => [`first ${value}`, `second ${value}`]);
+      expect((await world.effects()).sort()).toEqual(both.sort());
+      expect(world.log.matching('the broker has lost those from 4 on')).toHaveLength(2);
+    });
+  });
+});
+
+/** Works in either mode. */
+function stepWriter(world: DurableWorld, name?: string): Type {
+  @Controller()
+  class Handlers {
+    constructor(private readonly durable: DurableExecution) {}
+
+    @EventPattern('t')
+    run(@Payload() text: string) {
+      return this.durable.transaction('write', (client) =>
+        world.write(client, name === undefined ? text : `${name} ${text}`),
+      );
+    }
+  }
+  Object.defineProperty(Handlers, 'name', { value: `Handlers${name ?? ''}` });
+  return Handlers;
+}

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { PostgresLedger } from '../../../lib/postgres/postgres-ledger.js';
 import type { TransactionClient } from '../../../lib/postgres/transaction-client.js';
-import { givenKey } from '../../../lib/messages/idempotency-key.js';
+import { givenKey, positionKey } from '../../../lib/messages/idempotency-key.js';
 import { always, claimOf, newLane, nothing } from '../../support/ledger-lane.js';
 import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
 
@@ -171,6 +171,18 @@ describe('privileges', () => {
     expect(await ledger.claims.complete({ ...held, completed, nextOffset: 1n })).toEqual([]);
   };
 
+  /** A log that lost its end; leaves what was claimed of it, moved. */
+  const truncation = async (ledger: PostgresLedger) => {
+    const lane = newLane();
+    const { fence } = await ledger.takeFence(lane, always);
+    const { encoded: key } = positionKey(lane.topicId, lane.partition, 6n);
+    const lost = { ...claimOf('lost', 6), key };
+    await ledger.claims.claim({ fence, token: randomUUID() }, [lost], 60_000);
+    const { group } = lane.scope;
+    expect(await ledger.truncations.lanesOf({ group, topicId: lane.topicId, partition: 0 })).toEqual([lane]);
+    await ledger.truncations.lower(fence, 5n);
+  };
+
   /** Everything about parked records; leaves none. */
   const parking = async (ledger: PostgresLedger) => {
     const { fence } = await ledger.takeFence(newLane(), always);
@@ -195,6 +207,7 @@ describe('privileges', () => {
     await grant(APPLICATION);
     const ledger = await schema.open({ connection: url, migrate: false });
     await work(ledger);
+    await truncation(ledger);
     await ledger.close();
     // With nothing to migrate, asking for it is fine too.
     await (await schema.open({ connection: url })).close();

@@ -1,3 +1,4 @@
+import { outOfRange } from '../../../lib/consumption/consumer.messages.js';
 import { StaleMemberError } from '../../../lib/errors/errors.js';
 import { deferred } from '../../../lib/runtime/deferred.js';
 import { LONG_MS, SOON_MS, within } from '../../../lib/testing/contract/eventually.js';
@@ -136,7 +137,7 @@ describe('RecordConsumer', () => {
     await engine.records.start();
     const [partition] = await engine.consumer.assign({ startOffset: 100n });
     engine.records.onOffsetOutOfRange(partition!, 100n, 2n);
-    expect(engine.log.matching('t[0]: offset 100 is past the end, reading goes on at 2')).toHaveLength(1);
+    expect(engine.log.matching(outOfRange('t[0]', 100n, 2n))).toHaveLength(1);
     await eventually(() => engine.consumer.committed() === 2n);
     engine.consumer.deliver(partition!, recordsOf(partition!, 2, 2));
     await eventually(() => engine.consumer.committed() === 4n);

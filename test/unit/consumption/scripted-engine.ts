@@ -27,6 +27,7 @@ export class ScriptedConsumer implements DriverConsumer {
   /** Commits up to then. */
   readonly starts: PartitionOffset[] = [];
   readonly paused = new Set<string>();
+  readonly sought: bigint[] = [];
   pauses = 0;
   member: boolean | 'unknown' = true;
   confirmations = 0;
@@ -82,7 +83,9 @@ export class ScriptedConsumer implements DriverConsumer {
     for (const partition of partitions) this.paused.delete(partitionName(partition));
   }
 
-  seek(): void {}
+  seek({ offset }: { readonly offset: bigint }): void {
+    this.sought.push(offset);
+  }
 
   async commit(offsets: readonly PartitionOffset[]): Promise<void> {
     await this.beforeCommit(offsets);
@@ -184,6 +187,7 @@ export class ScriptedEngine {
   beforeEnding: () => Promise<void> = () => Promise.resolve();
   afterCommit: AfterCommit | undefined;
   probe: () => Promise<void> = () => Promise.resolve();
+  followLostEnd: () => Promise<void> = () => Promise.resolve();
   publish: EnginePorts['publish'] = (_delivery, reply) => {
     this.published.push(String(reply.value));
     return Promise.resolve(true);
@@ -238,6 +242,7 @@ export class ScriptedEngine {
         hasDeadLetterTopic,
         groupId: 'group',
         beforeReading: () => Promise.resolve(),
+        followLostEnd: () => this.followLostEnd(),
         produce: (record) => Promise.resolve({ topic: record.topic, partition: 0, offset: 0n }),
         deadLetter: () => undefined,
         reasonOf: () => 'terminal',

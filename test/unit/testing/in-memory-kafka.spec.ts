@@ -126,6 +126,39 @@ describe('InMemoryKafka', () => {
     ).resolves.toBeUndefined();
   });
 
+  it('loses the end of a log, and tells who has read it or committed behind it, also if as much came since', async () => {
+    const kafka = new InMemoryKafka();
+    kafka.produce('orders', ...['0', '1', '2', '3'].map((value) => ({ value })));
+    const consume = async () => {
+      const consumer = kafka.createConsumer({ groupId: 'group', topics: ['orders'], fromBeginning: true });
+      const [read, told]: [string[], bigint[][]] = [[], []];
+      await consumer.start({
+        onAssigned: () => Promise.resolve(),
+        onRevoked: () => Promise.resolve(),
+        onRecords: (_partition, records) => void read.push(...records.map(({ value }) => String(value))),
+        onStatus: () => undefined,
+        onOffsetOutOfRange: (_partition, wanted, resumeAt) => void told.push([wanted, resumeAt]),
+      });
+      return { consumer, read, told };
+    };
+    const first = await consume();
+    await eventually('all to be read', () => first.read.length === 4);
+    await first.consumer.commit([{ topic: 'orders', partition: 0, offset: 4n }]);
+    kafka.loseEnd('orders', 0, 2n);
+    kafka.produce('orders', ...['a', 'b', 'c'].map((value) => ({ value })));
+    await eventually('the new ones to be read', () => first.read.length === 7);
+    expect(first.read.slice(4)).toEqual(['a', 'b', 'c']);
+    expect(first.told).toEqual([[4n, 2n]]);
+    await first.consumer.stop();
+
+    const second = await consume();
+    await eventually('the new ones to be read', () => second.read.length === 3);
+    expect(second.read).toEqual(['a', 'b', 'c']);
+    expect(second.told).toEqual([[4n, 2n]]);
+    await second.consumer.stop();
+    expect(() => kafka.loseEnd('orders', 5, 1n)).toThrow(InvalidOptionError);
+  });
+
   it('truncates', () => {
     const kafka = new InMemoryKafka();
     kafka.produce('orders', { value: 'a' }, { value: 'b' }, { value: 'c' });
