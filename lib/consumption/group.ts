@@ -1,3 +1,5 @@
+import type { AssignedPartition } from '../driver/driver.js';
+import type { AssignedLog } from './assigned-log.js';
 import type { OutgoingRecord, RecordMetadata } from '../messages/record.js';
 import type { Attempt, Delivery } from './attempt.js';
 import type { ParkingPolicy } from './parking-policy.js';
@@ -73,6 +75,8 @@ export interface GroupHost {
   produce(record: OutgoingRecord): Promise<RecordMetadata>;
   /** Asks the coordinator whether this consumer is still a member of its group. */
   confirmMembership(): Promise<boolean>;
+  /** What is known of the log that a partition is read from. */
+  logOf(partition: AssignedPartition): AssignedLog;
   /** The dead letter of a delivery; `undefined` if none are published. */
   deadLetter(delivery: Delivery, ending: Ending, key: string): OutgoingRecord | undefined;
 }

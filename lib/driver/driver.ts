@@ -155,6 +155,17 @@ export interface DriverConsumer {
    */
   confirmMembership(): Promise<boolean>;
   /**
+   * Of the leader whose log has all that was handed over of a partition since it was assigned: not lower than the epoch of
+   * any of these records. -1 if brokers don't tell, or the partition is not held; before its first record it is not told
+   * reliably.
+   */
+  leaderEpoch(partition: TopicPartition): number;
+  /**
+   * Asks the partition's leader where records of this leader epoch, and of earlier ones, end in its log; `undefined` if it
+   * can't tell. Rejects with a retryable error if it can't be asked now.
+   */
+  endOfEpoch(partition: TopicPartition, leaderEpoch: number): Promise<bigint | undefined>;
+  /**
    * What the coordinator calls us, from its first answer on and through rebalances; another one after an expulsion.
    * `undefined` while it knows nothing of us.
    */

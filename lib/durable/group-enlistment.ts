@@ -155,8 +155,10 @@ export class GroupEnlistment implements GroupResource {
 
   doneBelow(offset: bigint): void {
     const { host, deliveries } = this.group;
-    const { topicId, partition } = deliveries[0]!.partition;
-    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset);
+    const assigned = deliveries[0]!.partition;
+    const { topicId, partition } = assigned;
+    const { leaderEpoch } = host.logOf(assigned);
+    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset, leaderEpoch);
   }
 
   rollback(): Promise<void> {
@@ -326,6 +328,8 @@ export class GroupEnlistment implements GroupResource {
       rebalanceId,
       confirm: () => host.confirmMembership(),
       produce: (record) => host.produce(record),
+      // A letter was read long ago, and may be before anything else is.
+      log: delivery.letter ? undefined : host.logOf(delivery.partition),
     };
     return {
       lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },

@@ -1,7 +1,10 @@
 import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
+import type { Log } from '../runtime/log.js';
+import { isBehind, lostFrom, type LaneLog } from './lane-log.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
+import { lowerFence } from './lower-fence.js';
 import type { LanePartition } from './ledger-truncations.js';
 import type { ParkingWork } from './ledger-parking.js';
 import { ParkingRegistry } from './parking-registry.js';
@@ -14,6 +17,8 @@ export interface FenceHolder {
   /** Asks the coordinator whether the holder is still a member. */
   confirm(): Promise<boolean>;
   produce: RecordProducer;
+  /** Absent where what is done with the fence says nothing about records that were just read. */
+  readonly log?: LaneLog | undefined;
 }
 
 interface Held {
@@ -21,6 +26,8 @@ interface Held {
   readonly taking: Promise<Fence>;
   /** Once it is taken. */
   fence: Fence | undefined;
+  /** While its log is looked at, which has a new leader. */
+  following?: Promise<Fence> | undefined;
 }
 
 /** The fences that this process holds: taken once per lane and assignment, known from then on without asking. */
@@ -37,13 +44,15 @@ export class FenceRegistry {
     private readonly ledger: Ledger,
     private readonly dispatcher: OutboxDispatcher,
     clock: Clock,
+    private readonly log: Log,
   ) {
     this.failures = new FailureRegistry(() => ledger.failures, clock);
   }
 
   /**
    * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
-   * What an earlier owner had committed and not produced is produced first.
+   * What an earlier owner had committed and not produced is produced first. Where the log of the partition's present leader
+   * lacks records that the fence has passed, it is lowered.
    * @throws FencedError if it was, or may have been, lost to somebody else in this assignment, and the holder is not a
    * confirmed member: it would fence its successor.
    */
@@ -54,14 +63,17 @@ export class FenceRegistry {
       held = { rebalanceId: holder.rebalanceId, taking: this.takeNow(lane, holder), fence: undefined };
       this.held.set(name, held);
     }
-    if (held.fence) return held.fence;
-    try {
-      const fence = await held.taking;
-      return (held.fence ??= fence);
-    } catch (error) {
-      if (this.held.get(name) === held) this.held.delete(name);
-      throw error;
+    if (!held.fence) {
+      try {
+        const fence = await held.taking;
+        held.fence ??= fence;
+      } catch (error) {
+        if (this.held.get(name) === held) this.held.delete(name);
+        throw error;
+      }
     }
+    const { log } = holder;
+    return log && isBehind(held.fence, log.leaderEpoch) ? this.follow(held, holder, log) : held.fence;
   }
 
   /** As `take`, whether or not it is held: nothing of this process may be at work in the lane. */
@@ -92,10 +104,16 @@ export class FenceRegistry {
   /**
    * Everything of the partition below `offset` is done and acknowledged: fences that stand lower, as those of shared lanes
    * do, move up. Never rejects: what comes back meanwhile is told by the rows.
+   * @param leaderEpoch of the log that this was read from. Fences that have not followed it stay: no record of theirs came
+   * since, and they must not be above what they know to be in the log.
    */
-  async doneBelow({ group, topicId, partition }: LanePartition, offset: bigint): Promise<void> {
+  async doneBelow(
+    { group, topicId, partition }: LanePartition,
+    offset: bigint,
+    leaderEpoch: number,
+  ): Promise<void> {
     const lower = [...this.held.values()].flatMap(({ fence }) => {
-      if (!fence || fence.nextOffset >= offset) return [];
+      if (!fence || fence.nextOffset >= offset || isBehind(fence, leaderEpoch)) return [];
       const { lane } = fence;
       const isOf = lane.scope.group === group && lane.topicId === topicId && lane.partition === partition;
       return isOf ? [fence] : [];
@@ -129,11 +147,40 @@ export class FenceRegistry {
           'be a member of its group any more',
       );
     }
-    const { fence, undispatched, parked } = await this.ledger.takeFence(lane, () => holder.confirm());
+    const { fence, undispatched, parked } = await this.ledger.takeFence(
+      lane,
+      () => holder.confirm(),
+      holder.log?.leaderEpoch,
+    );
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
     this.parking.load(lane, parked);
     await this.failures.load(fence, fence.nextOffset);
     return fence;
+  }
+
+  /** Once, however many groups ask: they wait, and none of them has claimed anything in the lane yet. */
+  private follow(held: Held, holder: FenceHolder, log: LaneLog): Promise<Fence> {
+    held.following ??= this.followNow(held, holder, log).finally(() => (held.following = undefined));
+    return held.following;
+  }
+
+  /** Records of the log's present leader were read, and none of them is claimed before the ledger knows of that leader. */
+  private async followNow(held: Held, holder: FenceHolder, log: LaneLog): Promise<Fence> {
+    const fence = held.fence!;
+    const { leaderEpoch } = log;
+    try {
+      const end = await lostFrom(fence, log);
+      if (end !== undefined) {
+        await lowerFence(this.ledger, fence, end, holder, this.log);
+        this.forget(fence, undefined);
+        return await this.take(fence.lane, holder);
+      }
+      await this.ledger.truncations.follow(fence, leaderEpoch);
+    } catch (error) {
+      if (error instanceof FencedError) this.forget(fence, error);
+      throw error;
+    }
+    return (held.fence = { ...held.fence!, leaderEpoch });
   }
 
   /** What is held under the very epoch: a newer one is not concerned. */

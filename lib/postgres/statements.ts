@@ -60,12 +60,13 @@ export function createStatements(schema: string, prepare: boolean) {
     // The epoch is drawn again in the update because values() was computed before the wait for the row.
     takeFence: named(
       'take_fence',
-      `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner)
-       values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text)
+      `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner, leader_epoch)
+       values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text, $6::int)
        on conflict (scope_id, topic_id, partition) do update
          set epoch = nextval('${s.replaceAll("'", "''")}.fence_epoch'), topic = excluded.topic, owner = excluded.owner,
-             taken_at = excluded.taken_at
-       returning epoch, next_offset`,
+             taken_at = excluded.taken_at,
+             leader_epoch = case when fence.leader_epoch < 0 then excluded.leader_epoch else fence.leader_epoch end
+       returning epoch, next_offset, leader_epoch`,
     ),
     // What an earlier topic of this name left behind comes along: nobody else will ever ask for it.
     findUndispatched: named(

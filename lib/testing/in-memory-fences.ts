@@ -1,4 +1,5 @@
 import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
+import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type { FenceTaken, Lane } from '../execution/ledger.js';
 import { positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
@@ -15,6 +16,7 @@ export async function takeFence(
   lane: Lane,
   owner: string,
   confirm: () => Promise<boolean>,
+  current: number,
 ): Promise<FenceTaken> {
   const name = laneName(lane);
   const taker = {};
@@ -23,7 +25,9 @@ export async function takeFence(
   const before = store.fences.get(name);
   const nextOffset = before?.nextOffset ?? 0n;
   const previousOffset = before?.previousOffset ?? 0n;
-  store.fences.set(name, { lane, epoch, nextOffset, previousOffset, owner });
+  const known = before?.leaderEpoch ?? UNKNOWN_EPOCH;
+  const leaderEpoch = known === UNKNOWN_EPOCH ? current : known;
+  store.fences.set(name, { lane, epoch, nextOffset, previousOffset, owner, leaderEpoch });
   const left = [...store.outbox.values()].filter(
     (stored) => stored.lane !== null && isLeftTo(lane, stored.lane),
   );
@@ -32,7 +36,7 @@ export async function takeFence(
   const inWork = [...store.claims.values()]
     .filter((claim) => laneName(claim.lane) === name)
     .map(({ offset }) => offset);
-  const fence = { lane, epoch, nextOffset, rowsBelow, ...(inWork.length > 0 && { inWork }) };
+  const fence = { lane, epoch, nextOffset, rowsBelow, leaderEpoch, ...(inWork.length > 0 && { inWork }) };
   return { fence, undispatched: left.map(({ record }) => record), parked: parkedOf(store, lane) };
 }
 

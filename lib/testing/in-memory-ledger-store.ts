@@ -30,6 +30,7 @@ export interface StoredFence {
   readonly epoch: bigint;
   /** The ledger that took it. */
   readonly owner: string;
+  readonly leaderEpoch: number;
 }
 
 export interface StoredClaim {

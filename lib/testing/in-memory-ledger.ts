@@ -1,4 +1,5 @@
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
+import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type {
   Conclusion,
   Fence,
@@ -109,10 +110,14 @@ export class InMemoryLedger implements Ledger {
     await this.reach();
   }
 
-  async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
+  async takeFence(
+    lane: Lane,
+    confirm: () => Promise<boolean>,
+    leaderEpoch = UNKNOWN_EPOCH,
+  ): Promise<FenceTaken> {
     this.check();
     await this.reach();
-    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
+    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm, leaderEpoch);
     await this.turn();
     return {
       ...taken,

@@ -113,6 +113,18 @@ export class InMemoryConsumer implements DriverConsumer {
     return this.#dead ? silence() : this.#session.confirm();
   }
 
+  leaderEpoch(partition: TopicPartition): number {
+    return this.#reader?.epochOf(partition) ?? -1;
+  }
+
+  endOfEpoch({ topic, partition }: TopicPartition, leaderEpoch: number): Promise<bigint | undefined> {
+    return this.#dead
+      ? silence()
+      : this.#fetching.request('where an epoch ends', () =>
+          this.cluster.topics.get(topic)?.partitions[partition]?.endOf(leaderEpoch),
+        );
+  }
+
   /** As if this process had died. */
   crash(): void {
     this.#coordination.sever();

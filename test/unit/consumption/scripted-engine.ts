@@ -100,6 +100,14 @@ export class ScriptedConsumer implements DriverConsumer {
     return this.member;
   }
 
+  leaderEpoch(): number {
+    return -1;
+  }
+
+  endOfEpoch(): Promise<bigint | undefined> {
+    return Promise.resolve(undefined);
+  }
+
   /** The last committed offset of a partition. */
   committed(partition = 0): bigint | undefined {
     return this.commits

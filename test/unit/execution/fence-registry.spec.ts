@@ -1,5 +1,6 @@
 import { FencedError, LedgerUnreachableError } from '../../../lib/errors/errors.js';
 import { FenceRegistry } from '../../../lib/execution/fence-registry.js';
+import { silentLog } from '../../../lib/runtime/log.js';
 import { systemClock } from '../../../lib/runtime/clock.js';
 import { outboxOf } from '../../../lib/testing/contract/ledger-contract-world.js';
 import { ExecutionWorld, expectRun, finished, laneOf, record } from './execution-world.js';
@@ -89,7 +90,7 @@ describe('FenceRegistry', () => {
     const heir = await new ExecutionWorld(world.ledger.store).open();
     await heir.fences.take(lane, heir.holder);
     expect(heir.produced.map(({ value }) => value!.toString())).toEqual(['a', 'b', 'c']);
-    await new FenceRegistry(heir.ledger, heir.dispatcher, systemClock).take(lane, heir.holder);
+    await new FenceRegistry(heir.ledger, heir.dispatcher, systemClock, silentLog).take(lane, heir.holder);
     expect(heir.produced).toHaveLength(3);
     await heir.ledger.close();
   });
