@@ -156,8 +156,7 @@ export interface DriverConsumer {
   confirmMembership(): Promise<boolean>;
   /**
    * Of the leader whose log has all that was handed over of a partition since it was assigned: not lower than the epoch of
-   * any of these records. -1 if brokers don't tell, or the partition is not held; before its first record it is not told
-   * reliably.
+   * any of these records. -1 if brokers don't tell. Means nothing before the first record, and where it is not held.
    */
   leaderEpoch(partition: TopicPartition): number;
   /**

@@ -34,6 +34,76 @@ describe('FenceRegistry', () => {
     expect((await world.fences.take(lane, world.newHolder(2))).nextOffset).toBe(next.nextOffset);
   });
 
+  describe('with a log that has a new leader', () => {
+    const logOf = (leaderEpoch: number, position: bigint, ...ends: (bigint | undefined | Error)[]) => {
+      const asked: number[] = [];
+      const endOf = (epoch: number) => {
+        asked.push(epoch);
+        const end = ends.shift();
+        return end instanceof Error ? Promise.reject(end) : Promise.resolve(end);
+      };
+      return { leaderEpoch, position, endOf, asked };
+    };
+    const stored = () => {
+      const { nextOffset, leaderEpoch } = world.ledger.store.fences.values().next().value!;
+      return [nextOffset, leaderEpoch];
+    };
+
+    beforeEach(async () => {
+      const fence = await world.fences.take(lane, { ...world.holder, log: logOf(3, 0n) });
+      await world.ledger.moveFence(fence, 8n);
+      world.fences.forget(fence, undefined);
+      expect(stored()).toEqual([8n, 3]);
+    });
+
+    it('lowers the fence to where the log lost its end, once, however many take it', async () => {
+      const log = logOf(5, 2n, 4n, 4n);
+      const holder = { ...world.newHolder(2), log };
+      const taken = await Promise.all([1, 2, 3].map(() => world.fences.take(lane, holder)));
+      expect(taken.map(({ nextOffset }) => nextOffset)).toEqual([4n, 4n, 4n]);
+      expect(new Set(taken.map(({ epoch }) => epoch)).size).toBe(1);
+      expect(stored()).toEqual([4n, 5]);
+    });
+
+    it.each([
+      ['has all of it', 8n],
+      ['can not tell', undefined],
+    ])('leaves it where the leader %s', async (_, end) => {
+      const log = logOf(5, 2n, end);
+      const holder = { ...world.newHolder(2), log };
+      await Promise.all([world.fences.take(lane, holder), world.fences.take(lane, holder)]);
+      expect((await world.fences.take(lane, holder)).nextOffset).toBe(8n);
+      expect([log.asked, stored()]).toEqual([[3], [8n, 5]]);
+    });
+
+    it('asks nobody where the reader knows it, nor under the same leader, nor before it is known who that is', async () => {
+      for (const log of [logOf(-1, 2n), logOf(3, 2n), logOf(5, 8n)]) {
+        const { leaderEpoch } = log;
+        expect((await world.fences.take(lane, { ...world.holder, log })).nextOffset).toBe(8n);
+        expect([log.asked, stored()]).toEqual([[], [8n, Math.max(3, leaderEpoch)]]);
+      }
+    });
+
+    it('is not taken while the leader does not answer, nor lowered by who is no member', async () => {
+      const log = logOf(5, 2n, new Error('no answer'), 4n, 4n, 4n);
+      const holder = { ...world.newHolder(2), log };
+      await expect(world.fences.take(lane, holder)).rejects.toThrow('no answer');
+      const expelled = { ...holder, confirm: () => Promise.resolve(false) };
+      await expect(world.fences.take(lane, expelled)).rejects.toThrow(FencedError);
+      expect(stored()).toEqual([8n, 3]);
+      expect((await world.fences.take(lane, holder)).nextOffset).toBe(4n);
+    });
+
+    it('leaves a fence of an idle lane below what was read of that log', async () => {
+      const fence = await world.fences.take(lane, { ...world.holder, log: logOf(3, 0n) });
+      const partition = { ...lane, group: lane.scope.group };
+      await world.fences.doneBelow(partition, 20n, 5);
+      expect(stored()).toEqual([8n, 3]);
+      await world.fences.doneBelow(partition, 20n, fence.leaderEpoch!);
+      expect(stored()).toEqual([20n, 3]);
+    });
+  });
+
   it('asks the ledger anew for what it was told to forget', async () => {
     const first = await world.fences.take(lane, world.holder);
     world.fences.advance(first, 7n);
