@@ -17,7 +17,7 @@ function bench(...args: string[]): Promise<{ code: number | null; out: string; e
 }
 
 describe('npm run bench', () => {
-  it('measures the rows asked for and ends with one JSON line about exact effects', async () => {
+  it('measures the rows asked for and ends with one JSON line, our effects exact', async () => {
     const { code, out, err } = await bench('--quick', '--json', '--only', 'startup');
     expect({ code, err }).toEqual({ code: 0, err: expect.stringContaining('startup, this library: millis') });
     const lines = out.trimEnd().split('\n');
@@ -34,7 +34,8 @@ describe('npm run bench', () => {
         ceiling: null,
         target: 'millis ≤ 1.5× nest',
         met: expect.any(Boolean),
-        flaws: [],
+        // The other one is at-least-once, and may be caught at it.
+        flaws: expect.not.arrayContaining([expect.stringMatching(/^ours/)]),
       }),
     ]);
   }, 180_000);

@@ -1,8 +1,8 @@
 import kafkajs from 'kafkajs';
 import type { Ground } from './ground/ground.js';
 import type { Instance } from './ground/instance.js';
-import type { Facts } from './oracle/facts.js';
-import { readLogs } from './oracle/gather.js';
+import type { Facts, Fence } from './oracle/facts.js';
+import { readFences, readLogs } from './oracle/gather.js';
 
 const SHOWN = 40;
 const LAST_LINES = 10;
@@ -118,20 +118,15 @@ function textOf(value: unknown): string {
 }
 
 /** An owner is named host/pid/start: whose it is says more. */
-async function fences({ pool, fleet }: Ground): Promise<string[]> {
-  const { rows: found } = await pool.query<{
-    handler: string;
-    topic: string;
-    partition: number;
-    next_offset: string;
-    epoch: string;
-    owner: string;
-    taken_at: Date;
-  }>('select * from ledger.fences order by topic, partition, handler');
-  return found.map(({ handler, topic, partition, next_offset, epoch, owner, taken_at }) => {
-    const process = fleet.instances.find(({ pid }) => owner.includes(`/${pid}/`));
+async function fences(ground: Ground): Promise<string[]> {
+  const place = ({ topic, partition, handler }: Fence) => `${topic}[${partition}] ${handler}`;
+  const all = (await readFences(ground)).sort((a, b) => place(a).localeCompare(place(b)));
+  return all.map((fence) => {
+    const { owner, nextOffset, epoch, takenAt } = fence;
+    const process = ground.fleet.instances.find(({ pid }) => owner.includes(`/${pid}/`));
     const whose = process ? process.describe() : 'nobody of this run';
-    return `${topic}[${partition}] ${handler}: next offset ${next_offset}, epoch ${epoch}, taken ${taken_at.toISOString()} by ${owner} (${whose})`;
+    const taken = `taken ${new Date(takenAt).toISOString()} by ${owner} (${whose})`;
+    return `${place(fence)}: next offset ${nextOffset}, epoch ${epoch}, ${taken}`;
   });
 }
 

@@ -150,7 +150,7 @@ async function readExecutions({ pool }: Ground): Promise<LedgerRow[]> {
   }));
 }
 
-async function readFences({ pool }: Ground): Promise<Fence[]> {
+export async function readFences({ pool }: Ground): Promise<Fence[]> {
   const { rows } = await pool.query<{
     handler: string;
     topic: string;
