@@ -2,7 +2,7 @@ import { CommitUnknownError, ExecutionInWorkError, FencedError } from '../errors
 import type { CompletedClaim, Completion, HeldLane, HoldVerdict, LedgerClaims } from '../execution/claims.js';
 import type { ExecutionClaim } from '../execution/ledger.js';
 import type { Clock } from '../runtime/clock.js';
-import type { LockMode } from './in-memory-locks.js';
+import type { AcquireLock, InMemoryLedgerHost } from './in-memory-ledger-host.js';
 import { expectParked, storeParking } from './in-memory-parking.js';
 import {
   completedExecution,
@@ -13,17 +13,11 @@ import {
 } from './in-memory-ledger-store.js';
 
 /** What a ledger lends its claims. */
-export interface InMemoryClaimsHost {
+export interface InMemoryClaimsHost extends InMemoryLedgerHost {
   /** Who holds what this ledger claims, for people. */
   readonly owner: string;
-  /** One way of a message to the database; rejects if it is away. */
-  reach(): Promise<void>;
   takeLostAnswer(): { readonly stored: boolean } | undefined;
-  /** Runs `work` with locks of its own, released at its end. */
-  locking<T>(work: (lock: Lock) => Promise<T>): Promise<T>;
 }
-
-type Lock = (name: string, mode?: LockMode) => Promise<void>;
 
 export class InMemoryClaims implements LedgerClaims {
   constructor(
@@ -193,7 +187,7 @@ export class InMemoryClaims implements LedgerClaims {
   /** With the fence kept from being taken, and under its epoch. */
   private async inLane<T>(
     { fence: { lane, epoch } }: HeldLane,
-    work: (lock: Lock) => Promise<T>,
+    work: (lock: AcquireLock) => Promise<T>,
   ): Promise<T> {
     await this.host.reach();
     return this.host.locking(async (lock) => {

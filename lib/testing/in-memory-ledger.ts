@@ -17,7 +17,7 @@ import { InMemoryLedgerCare } from './in-memory-ledger-care.js';
 import { superseded, takeFence, unreachable } from './in-memory-fences.js';
 import { InMemoryLedgerMembers } from './in-memory-ledger-members.js';
 import { InMemoryLedgerReader } from './in-memory-ledger-reader.js';
-import type { LockMode } from './in-memory-locks.js';
+import type { AcquireLock, InMemoryLedgerHost } from './in-memory-ledger-host.js';
 import { executionName, InMemoryLedgerStore, knownExecution, laneName } from './in-memory-ledger-store.js';
 import { InMemoryStepJournal } from './in-memory-step-journal.js';
 import { InMemoryParking } from './in-memory-parking.js';
@@ -68,20 +68,17 @@ export class InMemoryLedger implements Ledger {
     };
     this.reader = new InMemoryLedgerReader(store, clock, reach);
     this.failures = new InMemoryFailures(store, clock, reach);
-    this.parking = new InMemoryParking(store, clock, { reach, locking: (work) => this.locking(work) });
+    const host: InMemoryLedgerHost = { reach, locking: (work) => this.locking(work) };
+    this.parking = new InMemoryParking(store, clock, host);
     this.redrives = new InMemoryRedrive(store, clock, reach);
-    this.truncations = new InMemoryTruncations(store, clock, {
-      reach,
-      locking: (work) => this.locking(work),
-    });
+    this.truncations = new InMemoryTruncations(store, clock, host);
     this.care = new InMemoryLedgerCare(store, clock, this.name, reach);
     this.members = new InMemoryLedgerMembers(store, this.name, reach);
     this.steps = new InMemoryStepJournal(store, reach);
     this.claims = new InMemoryClaims(store, clock, {
+      ...host,
       owner: this.name,
-      reach,
       takeLostAnswer: () => this.takeLostAnswer(),
-      locking: (work) => this.locking(work),
     });
   }
 
@@ -208,9 +205,7 @@ export class InMemoryLedger implements Ledger {
   }
 
   /** With row locks of its own, all of them released at the end. */
-  private async locking<T>(
-    work: (lock: (name: string, mode?: LockMode) => Promise<void>) => Promise<T>,
-  ): Promise<T> {
+  private async locking<T>(work: (lock: AcquireLock) => Promise<T>): Promise<T> {
     const { locks } = this.store;
     const holder = {};
     const forget = this.store.whenDisconnected(() => locks.cancel(holder, unreachable()));

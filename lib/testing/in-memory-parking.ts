@@ -14,21 +14,14 @@ import type {
 } from '../execution/ledger-parking.js';
 import type { Lane } from '../execution/ledger.js';
 import type { Clock } from '../runtime/clock.js';
-import type { LockMode } from './in-memory-locks.js';
+import type { InMemoryLedgerHost } from './in-memory-ledger-host.js';
 import { laneName, max, type InMemoryLedgerStore, type StoredParked } from './in-memory-ledger-store.js';
-
-/** What a ledger lends its parked records. */
-export interface InMemoryParkingHost {
-  /** One way of a message to the database; rejects if it is away. */
-  reach(): Promise<void>;
-  locking<T>(work: (lock: (name: string, mode?: LockMode) => Promise<void>) => Promise<T>): Promise<T>;
-}
 
 export class InMemoryParking implements LedgerParking {
   constructor(
     private readonly store: InMemoryLedgerStore,
     private readonly clock: Clock,
-    private readonly host: InMemoryParkingHost,
+    private readonly host: InMemoryLedgerHost,
   ) {}
 
   async park({ fence, isShared, letter, maxSequences, ...facts }: NewSequence): Promise<void> {

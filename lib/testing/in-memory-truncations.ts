@@ -4,20 +4,14 @@ import type { Fence, Lane } from '../execution/ledger.js';
 import { positionKey, positionOf } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
 import { superseded } from './in-memory-fences.js';
-import type { LockMode } from './in-memory-locks.js';
+import type { InMemoryLedgerHost } from './in-memory-ledger-host.js';
 import { executionName, laneName, max, type InMemoryLedgerStore } from './in-memory-ledger-store.js';
-
-/** What a ledger lends for this. */
-export interface InMemoryTruncationsHost {
-  reach(): Promise<void>;
-  locking<T>(work: (lock: (name: string, mode?: LockMode) => Promise<void>) => Promise<T>): Promise<T>;
-}
 
 export class InMemoryTruncations implements LedgerTruncations {
   constructor(
     private readonly store: InMemoryLedgerStore,
     private readonly clock: Clock,
-    private readonly host: InMemoryTruncationsHost,
+    private readonly host: InMemoryLedgerHost,
   ) {}
 
   async lanesOf({ group, topicId, partition }: LanePartition): Promise<Lane[]> {

@@ -10,7 +10,7 @@ import { PATIENCE, until } from './support/until.js';
 /** One at a time: who is killed has no other handler between a call and its record, where calls are repeated. */
 const settings: Partial<ServiceSettings> = { mode: 'claim', lease: 2_000, concurrency: 1 };
 /** After the session's end: five seconds of patience, a rebalance, a lease, and a slow machine. */
-const takeOver = 24_000;
+const takeOver = 10_000;
 /** Reached while a handler may run all the same. */
 const besideHandlers: readonly CrashWindow[] = ['after-ack', 'before-offset-commit'];
 const titles: Partial<Record<CrashWindow, string>> = {

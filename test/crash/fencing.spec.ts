@@ -9,7 +9,7 @@ import { PATIENCE, until } from './support/until.js';
 
 const sessionTimeout = 6_000;
 /** After the session's end: a rebalance, five seconds of patience with whoever holds the fence, and a slow machine. */
-const takeOver = 24_000;
+const takeOver = 10_000;
 
 const zombies = {
   'before-claim': 'between two groups',

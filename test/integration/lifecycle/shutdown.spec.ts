@@ -80,8 +80,10 @@ it('SIGTERM in mid-work: handlers finish, offsets say exactly that, the next pro
   ]);
   const first = await start(settings);
   await first.printed('DURABLE 10\n');
+  const began = performance.now();
   first.kill('SIGTERM');
   await first.end();
+  expect(performance.now() - began).toBeLessThan(settings.shutdownTimeout + 3_000);
   expectOrderlyEnd(first);
 
   const done = await effects(settings);
@@ -128,6 +130,7 @@ it('SIGTERM while handlers do not end: they are given up at shutdownTimeout, rol
   // Its handlers would take ten minutes.
   await stuck.end();
   expect(performance.now() - began).toBeGreaterThan(900);
+  expect(performance.now() - began).toBeLessThan(settings.shutdownTimeout + 3_000);
   expect(stuck.code === 0 || stuck.signal === 'SIGTERM').toBe(true);
   expect(stuck.output).not.toContain('UNHANDLED');
   expect(await effects(settings)).toEqual([]);
