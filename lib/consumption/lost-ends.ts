@@ -3,7 +3,6 @@ import { describeError } from '../errors/describe-error.js';
 import { partitionName, type TopicPartition } from '../messages/record.js';
 import { sleep } from '../runtime/clock.js';
 import { stillToFollow } from './consumer.messages.js';
-import type { AssignedLogHost } from './assigned-log.js';
 import type { EngineContext } from './engine-context.js';
 import type { PartitionProcessor } from './partition-processor.js';
 
@@ -24,7 +23,7 @@ export interface LostEndsHost {
  * loss anew, by the offset. The other way round, or with new records handled before, nobody would find it, or would take
  * what was handled since for lost.
  */
-export class LostEnds implements AssignedLogHost {
+export class LostEnds {
   /** By name, with the assignment. */
   private readonly open = new Map<string, number>();
 
@@ -37,12 +36,6 @@ export class LostEnds implements AssignedLogHost {
   /** Where it stands must not be stored: that may be behind the end, or hide from the next owner that it was lost. */
   isOpen({ partition }: PartitionProcessor): boolean {
     return this.open.get(partitionName(partition)) === partition.rebalanceId;
-  }
-
-  settled(partition: AssignedPartition): PartitionProcessor | undefined {
-    const processor = this.host.processorOf(partition);
-    if (processor?.partition.rebalanceId !== partition.rebalanceId) return undefined;
-    return this.isOpen(processor) ? undefined : processor;
   }
 
   /** Resolves when it is put right, or the partition is somebody else's. Never rejects. */

@@ -14,7 +14,6 @@ import {
   type TopicPartition,
 } from '../messages/record.js';
 import { settlesWithin, type Timer } from '../runtime/clock.js';
-import { AssignedLog } from './assigned-log.js';
 import { hasBegun, NOTHING_BEGUN, type BegunOffsets } from './begun-offsets.js';
 import { givenUp, outOfRange } from './consumer.messages.js';
 import type { EngineContext, EnginePorts } from './engine-context.js';
@@ -61,7 +60,7 @@ export class RecordConsumer implements ConsumerListener {
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
-      logOf: (partition) => new AssignedLog(partition, consumer, this.lostEnds),
+      endOfEpoch: (partition, leaderEpoch) => consumer.endOfEpoch(partition, leaderEpoch),
       suspectBroker: (error) => this.suspectBroker(error),
       produce: (record) =>
         ports.produce(record).catch((error: unknown) => {

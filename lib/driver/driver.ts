@@ -155,11 +155,6 @@ export interface DriverConsumer {
    */
   confirmMembership(): Promise<boolean>;
   /**
-   * Of the leader whose log has all that was handed over of a partition since it was assigned: not lower than the epoch of
-   * any of these records. -1 if brokers don't tell. Means nothing before the first record, and where it is not held.
-   */
-  leaderEpoch(partition: TopicPartition): number;
-  /**
    * Asks the partition's leader where records of this leader epoch, and of earlier ones, end in its log; `undefined` if it
    * can't tell. Rejects with a retryable error if it can't be asked now.
    */

@@ -2,7 +2,7 @@ import { FencedError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import { FailureRegistry } from './failure-registry.js';
 import type { Log } from '../runtime/log.js';
-import { isBehind, lostFrom, type LaneLog } from './lane-log.js';
+import { firstEpoch, isBehind, lostFrom, type LaneLog } from './lane-log.js';
 import type { Fence, Lane, Ledger } from './ledger.js';
 import { lowerFence } from './lower-fence.js';
 import type { LanePartition } from './ledger-truncations.js';
@@ -17,8 +17,8 @@ export interface FenceHolder {
   /** Asks the coordinator whether the holder is still a member. */
   confirm(): Promise<boolean>;
   produce: RecordProducer;
-  /** Absent where what is done with the fence says nothing about records that were just read. */
-  readonly log?: LaneLog | undefined;
+  /** Absent where the fence is not taken for records that were read. */
+  readonly log?: LaneLog;
 }
 
 interface Held {
@@ -26,8 +26,8 @@ interface Held {
   readonly taking: Promise<Fence>;
   /** Once it is taken. */
   fence: Fence | undefined;
-  /** While its log is looked at, which has a new leader. */
-  following?: Promise<Fence> | undefined;
+  /** While it is behind its log's leader. */
+  following?: Promise<void> | undefined;
 }
 
 /** The fences that this process holds: taken once per lane and assignment, known from then on without asking. */
@@ -51,29 +51,18 @@ export class FenceRegistry {
 
   /**
    * The lane's fence, taken if need be; once, however many ask at the same time: each taking would fence the one before.
-   * What an earlier owner had committed and not produced is produced first. Where the log of the partition's present leader
-   * lacks records that the fence has passed, it is lowered.
+   * What an earlier owner had committed and not produced is produced first. Where the holder has read records of a later
+   * leader than the fence knows of, whose log lacks records that the fence has passed, it is lowered.
    * @throws FencedError if it was, or may have been, lost to somebody else in this assignment, and the holder is not a
    * confirmed member: it would fence its successor.
    */
   async take(lane: Lane, holder: FenceHolder): Promise<Fence> {
-    const name = laneName(lane);
-    let held = this.held.get(name);
-    if (held?.rebalanceId !== holder.rebalanceId) {
-      held = { rebalanceId: holder.rebalanceId, taking: this.takeNow(lane, holder), fence: undefined };
-      this.held.set(name, held);
-    }
-    if (!held.fence) {
-      try {
-        const fence = await held.taking;
-        held.fence ??= fence;
-      } catch (error) {
-        if (this.held.get(name) === held) this.held.delete(name);
-        throw error;
-      }
-    }
+    const held = await this.holding(lane, holder);
     const { log } = holder;
-    return log && isBehind(held.fence, log.leaderEpoch) ? this.follow(held, holder, log) : held.fence;
+    if (!log || !isBehind(held.fence!, log.leaderEpoch)) return held.fence!;
+    held.following ??= this.follow(held, holder, log).finally(() => (held.following = undefined));
+    await held.following;
+    return this.take(lane, holder);
   }
 
   /** As `take`, whether or not it is held: nothing of this process may be at work in the lane. */
@@ -104,13 +93,13 @@ export class FenceRegistry {
   /**
    * Everything of the partition below `offset` is done and acknowledged: fences that stand lower, as those of shared lanes
    * do, move up. Never rejects: what comes back meanwhile is told by the rows.
-   * @param leaderEpoch of the log that this was read from. Fences that have not followed it stay: no record of theirs came
-   * since, and they must not be above what they know to be in the log.
+   * @param leaderEpoch not lower than that of any record below. Fences that are behind it stay: what they pass must not be
+   * of a later leader than they know of.
    */
   async doneBelow(
     { group, topicId, partition }: LanePartition,
     offset: bigint,
-    leaderEpoch: number,
+    leaderEpoch: number | undefined,
   ): Promise<void> {
     const lower = [...this.held.values()].flatMap(({ fence }) => {
       if (!fence || fence.nextOffset >= offset || isBehind(fence, leaderEpoch)) return [];
@@ -138,6 +127,25 @@ export class FenceRegistry {
     if (why !== undefined) this.doubtful.set(name, held.rebalanceId);
   }
 
+  /** Resolves when it is taken. */
+  private async holding(lane: Lane, holder: FenceHolder): Promise<Held> {
+    const name = laneName(lane);
+    let held = this.held.get(name);
+    if (held?.rebalanceId !== holder.rebalanceId) {
+      held = { rebalanceId: holder.rebalanceId, taking: this.takeNow(lane, holder), fence: undefined };
+      this.held.set(name, held);
+    }
+    if (held.fence) return held;
+    try {
+      const fence = await held.taking;
+      held.fence ??= fence;
+      return held;
+    } catch (error) {
+      if (this.held.get(name) === held) this.held.delete(name);
+      throw error;
+    }
+  }
+
   private async takeNow(lane: Lane, holder: FenceHolder): Promise<Fence> {
     const isDoubtful = this.doubtful.get(laneName(lane)) === holder.rebalanceId;
     if (isDoubtful && !(await isConfirmed(holder))) {
@@ -147,40 +155,41 @@ export class FenceRegistry {
           'be a member of its group any more',
       );
     }
-    const { fence, undispatched, parked } = await this.ledger.takeFence(
-      lane,
-      () => holder.confirm(),
-      holder.log?.leaderEpoch,
-    );
+    const { fence, undispatched, parked } = await this.ledger.takeFence(lane, () => holder.confirm());
     if (undispatched.length > 0) await this.dispatcher.dispatch(undispatched, holder.produce);
     this.parking.load(lane, parked);
     await this.failures.load(fence, fence.nextOffset);
-    return fence;
+    const leaderEpoch = holder.log && firstEpoch(fence, holder.log);
+    if (leaderEpoch === undefined) return fence;
+    try {
+      await this.ledger.truncations.follow(fence, leaderEpoch);
+    } catch (error) {
+      if (error instanceof FencedError) this.doubtful.set(laneName(lane), holder.rebalanceId);
+      throw error;
+    }
+    return { ...fence, leaderEpoch };
   }
 
-  /** Once, however many groups ask: they wait, and none of them has claimed anything in the lane yet. */
-  private follow(held: Held, holder: FenceHolder, log: LaneLog): Promise<Fence> {
-    held.following ??= this.followNow(held, holder, log).finally(() => (held.following = undefined));
-    return held.following;
-  }
-
-  /** Records of the log's present leader were read, and none of them is claimed before the ledger knows of that leader. */
-  private async followNow(held: Held, holder: FenceHolder, log: LaneLog): Promise<Fence> {
+  /**
+   * Has the fence follow its log to the leader that records were read of, none of which is claimed before; or has it
+   * lowered, and taken anew, if that log lacks what it has passed.
+   */
+  private async follow(held: Held, holder: FenceHolder, log: LaneLog): Promise<void> {
     const fence = held.fence!;
-    const { leaderEpoch } = log;
+    const leaderEpoch = log.leaderEpoch!;
     try {
       const end = await lostFrom(fence, log);
-      if (end !== undefined) {
+      if (end === undefined) {
+        await this.ledger.truncations.follow(fence, leaderEpoch);
+        held.fence = { ...held.fence!, leaderEpoch };
+      } else {
         await lowerFence(this.ledger, fence, end, holder, this.log);
         this.forget(fence, undefined);
-        return await this.take(fence.lane, holder);
       }
-      await this.ledger.truncations.follow(fence, leaderEpoch);
     } catch (error) {
       if (error instanceof FencedError) this.forget(fence, error);
       throw error;
     }
-    return (held.fence = { ...held.fence!, leaderEpoch });
   }
 
   /** What is held under the very epoch: a newer one is not concerned. */

@@ -45,10 +45,7 @@ export interface Fence {
    * claim these too, for an earlier owner in claim mode may have them in work. Absent: none.
    */
   readonly inWork?: readonly bigint[] | undefined;
-  /**
-   * Under which leader of the partition what the ledger knows of the lane's positions was read: not lower than the leader
-   * epoch of any of these records. Absent, or `UNKNOWN_EPOCH`: nobody knows.
-   */
+  /** Not lower than the leader epoch of any record that the ledger knows of by its position. Absent: nobody knows. */
   readonly leaderEpoch?: number | undefined;
 }
 

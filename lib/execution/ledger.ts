@@ -150,10 +150,8 @@ export interface Ledger {
    * Takes the lane's next epoch: whoever held it before is fenced from now on. Waits for an open transaction of the
    * previous owner. After five seconds of waiting it asks `confirm` whether the caller is a confirmed member of its
    * consumer group; if so it ends the backend that blocks it (same application name, same role only).
-   *
-   * @param leaderEpoch is stored where none is known: that of the leader whose log the lane is read from.
    */
-  takeFence(lane: Lane, confirm: () => Promise<boolean>, leaderEpoch?: number): Promise<FenceTaken>;
+  takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken>;
   /**
    * Moves the fence of a shared lane up to `nextOffset`: everything below is terminal and was acknowledged. Does nothing
    * if it stands there or above. It may be forgotten in a crash of the store.

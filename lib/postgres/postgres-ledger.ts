@@ -7,7 +7,6 @@ import {
   LedgerUnreachableError,
   WrongCallOrderError,
 } from '../errors/errors.js';
-import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type {
   Conclusion,
   Fence,
@@ -129,14 +128,9 @@ export class PostgresLedger implements Ledger {
     if (readOnly) throw new LedgerUnreachableError(readOnlyMessage(pool.target));
   }
 
-  async takeFence(
-    lane: Lane,
-    confirm: () => Promise<boolean>,
-    leaderEpoch = UNKNOWN_EPOCH,
-  ): Promise<FenceTaken> {
+  async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     const { pool, scopes, marks } = this.parts();
-    const taker = { owner: this.owner, leaderEpoch, confirm };
-    const taken = await takeFence(pool, this.statements, scopes, lane, taker, this.options.log);
+    const taken = await takeFence(pool, this.statements, scopes, lane, this.owner, confirm, this.options.log);
     return { ...taken, undispatched: taken.undispatched.filter(({ id }) => !marks.has(id)) };
   }
 

@@ -61,14 +61,13 @@ export function createStatements(schema: string, prepare: boolean) {
     takeFence: named(
       'take_fence',
       `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner,
-         leader_epoch, leader_owner)
+         leader_owner)
        values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text,
-         $6::int, hashtext($5::text))
+         hashtext($5::text))
        on conflict (scope_id, topic_id, partition) do update
          set epoch = nextval('${s.replaceAll("'", "''")}.fence_epoch'), topic = excluded.topic, owner = excluded.owner,
              taken_at = excluded.taken_at,
-             leader_epoch = case when fence.leader_epoch >= 0 and fence.leader_owner = hashtext(fence.owner)
-               then fence.leader_epoch else excluded.leader_epoch end,
+             leader_epoch = case when fence.leader_owner = hashtext(fence.owner) then fence.leader_epoch end,
              leader_owner = excluded.leader_owner
        returning epoch, next_offset, leader_epoch`,
     ),

@@ -16,14 +16,6 @@ export const PATIENCE = '5s';
 /** Waits in a row; a minute in all. */
 const MAX_WAITS = 12;
 
-export interface FenceTaker {
-  readonly owner: string;
-  /** Of the log that the lane is read from. */
-  readonly leaderEpoch: number;
-  /** Whether it is a member of its consumer group. */
-  readonly confirm: () => Promise<boolean>;
-}
-
 /**
  * Takes the next epoch of a lane in one round trip. Where open transactions hold the fence, or share the lane, it waits in
  * turns; between them a confirmed member ends the backends that do.
@@ -33,7 +25,8 @@ export async function takeFence(
   statements: Statements,
   scopes: ScopeIds,
   lane: Lane,
-  { owner, leaderEpoch, confirm }: FenceTaker,
+  owner: string,
+  confirm: () => Promise<boolean>,
   log: Log,
 ): Promise<FenceTaken> {
   const scopeId = await scopes.of(lane.scope);
@@ -48,7 +41,7 @@ export async function takeFence(
       const { rows } = await pool.transaction([
         patience,
         [statements.lockLane, [lock]],
-        [statements.takeFence, [...position, lane.topic, owner, leaderEpoch]],
+        [statements.takeFence, [...position, lane.topic, owner]],
         // A statement of its own: it must see what the previous owner committed while we waited.
         [statements.findUndispatched, [...position, lane.topic]],
         [statements.lastPosition, [scopeId, lowest, highest]],
@@ -66,7 +59,7 @@ export async function takeFence(
           epoch: BigInt(String(taken['epoch'])),
           nextOffset,
           rowsBelow: end > nextOffset ? end : nextOffset,
-          leaderEpoch: Number(taken['leader_epoch']),
+          leaderEpoch: taken['leader_epoch'] === null ? undefined : Number(taken['leader_epoch']),
           ...(inWork.length > 0 && { inWork }),
         },
         undispatched: rows[3]!.map(outboxRecord),

@@ -1,5 +1,4 @@
 import { FencedError, LedgerUnreachableError } from '../errors/errors.js';
-import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type { FenceTaken, Lane } from '../execution/ledger.js';
 import { positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
@@ -16,7 +15,6 @@ export async function takeFence(
   lane: Lane,
   owner: string,
   confirm: () => Promise<boolean>,
-  current: number,
 ): Promise<FenceTaken> {
   const name = laneName(lane);
   const taker = {};
@@ -25,8 +23,7 @@ export async function takeFence(
   const before = store.fences.get(name);
   const nextOffset = before?.nextOffset ?? 0n;
   const previousOffset = before?.previousOffset ?? 0n;
-  const known = before?.leaderEpoch ?? UNKNOWN_EPOCH;
-  const leaderEpoch = known === UNKNOWN_EPOCH ? current : known;
+  const leaderEpoch = before?.leaderEpoch;
   store.fences.set(name, { lane, epoch, nextOffset, previousOffset, owner, leaderEpoch });
   const left = [...store.outbox.values()].filter(
     (stored) => stored.lane !== null && isLeftTo(lane, stored.lane),

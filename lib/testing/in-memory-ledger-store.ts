@@ -24,13 +24,13 @@ export interface StoredExecution extends KnownExecution {
 
 export interface StoredFence {
   readonly lane: Lane;
+  readonly leaderEpoch?: number | undefined;
   readonly nextOffset: bigint;
   /** Where it stood before its last move: a release goes back no further. */
   readonly previousOffset: bigint;
   readonly epoch: bigint;
   /** The ledger that took it. */
   readonly owner: string;
-  readonly leaderEpoch: number;
 }
 
 export interface StoredClaim {

@@ -1,5 +1,4 @@
 import { ConnectionClosedError, WrongCallOrderError } from '../errors/errors.js';
-import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type {
   Conclusion,
   Fence,
@@ -107,14 +106,10 @@ export class InMemoryLedger implements Ledger {
     await this.reach();
   }
 
-  async takeFence(
-    lane: Lane,
-    confirm: () => Promise<boolean>,
-    leaderEpoch = UNKNOWN_EPOCH,
-  ): Promise<FenceTaken> {
+  async takeFence(lane: Lane, confirm: () => Promise<boolean>): Promise<FenceTaken> {
     this.check();
     await this.reach();
-    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm, leaderEpoch);
+    const taken = await takeFence(this.store, this.clock, lane, this.name, confirm);
     await this.turn();
     return {
       ...taken,

@@ -1,4 +1,3 @@
-import { UNKNOWN_EPOCH } from '../execution/lane-log.js';
 import type { LanePartition, LedgerTruncations } from '../execution/ledger-truncations.js';
 import type { Fence, Lane } from '../execution/ledger.js';
 import { positionKey, positionOf } from '../messages/idempotency-key.js';
@@ -47,7 +46,7 @@ export class InMemoryTruncations implements LedgerTruncations {
     const { fences } = this.store;
     const fence = fences.get(laneName(lane));
     if (fence?.epoch !== epoch) throw superseded(lane, epoch);
-    fences.set(laneName(lane), { ...fence, leaderEpoch: Math.max(fence.leaderEpoch, leaderEpoch) });
+    fences.set(laneName(lane), { ...fence, leaderEpoch: Math.max(fence.leaderEpoch ?? 0, leaderEpoch) });
   }
 
   /** What is stored under positions from `end` on, to a topic of its own. */
@@ -75,14 +74,7 @@ export class InMemoryTruncations implements LedgerTruncations {
     if (nextOffset === 0n) return;
     const owner = store.fences.get(laneName(lane))!.owner;
     const epoch = store.nextEpoch();
-    store.fences.set(laneName(to), {
-      lane: to,
-      nextOffset,
-      previousOffset: nextOffset,
-      epoch,
-      owner,
-      leaderEpoch: UNKNOWN_EPOCH,
-    });
+    store.fences.set(laneName(to), { lane: to, nextOffset, previousOffset: nextOffset, epoch, owner });
   }
 }
 

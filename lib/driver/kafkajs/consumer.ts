@@ -219,10 +219,6 @@ export class KafkajsConsumer implements DriverConsumer {
     return this.running().confirm();
   }
 
-  leaderEpoch(partition: TopicPartition): number {
-    return this.history.epochOf(partition);
-  }
-
   async endOfEpoch(partition: TopicPartition, leaderEpoch: number): Promise<bigint | undefined> {
     try {
       const leader = this.topology.leader(partition);

@@ -113,10 +113,6 @@ export class InMemoryConsumer implements DriverConsumer {
     return this.#dead ? silence() : this.#session.confirm();
   }
 
-  leaderEpoch(partition: TopicPartition): number {
-    return this.#reader?.epochOf(partition) ?? -1;
-  }
-
   endOfEpoch({ topic, partition }: TopicPartition, leaderEpoch: number): Promise<bigint | undefined> {
     return this.#dead
       ? silence()

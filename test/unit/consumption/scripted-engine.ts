@@ -100,10 +100,6 @@ export class ScriptedConsumer implements DriverConsumer {
     return this.member;
   }
 
-  leaderEpoch(): number {
-    return -1;
-  }
-
   endOfEpoch(): Promise<bigint | undefined> {
     return Promise.resolve(undefined);
   }

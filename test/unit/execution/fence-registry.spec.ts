@@ -34,8 +34,12 @@ describe('FenceRegistry', () => {
     expect((await world.fences.take(lane, world.newHolder(2))).nextOffset).toBe(next.nextOffset);
   });
 
-  describe('with a log that has a new leader', () => {
-    const logOf = (leaderEpoch: number, position: bigint, ...ends: (bigint | undefined | Error)[]) => {
+  describe('with records of a later leader', () => {
+    const logOf = (
+      leaderEpoch: number | undefined,
+      position: bigint,
+      ...ends: (bigint | undefined | Error)[]
+    ) => {
       const asked: number[] = [];
       const endOf = (epoch: number) => {
         asked.push(epoch);
@@ -62,7 +66,10 @@ describe('FenceRegistry', () => {
       const taken = await Promise.all([1, 2, 3].map(() => world.fences.take(lane, holder)));
       expect(taken.map(({ nextOffset }) => nextOffset)).toEqual([4n, 4n, 4n]);
       expect(new Set(taken.map(({ epoch }) => epoch)).size).toBe(1);
-      expect(stored()).toEqual([4n, 5]);
+      expect([log.asked, stored()]).toEqual([
+        [3, 3],
+        [4n, 5],
+      ]);
     });
 
     it.each([
@@ -76,11 +83,23 @@ describe('FenceRegistry', () => {
       expect([log.asked, stored()]).toEqual([[3], [8n, 5]]);
     });
 
-    it('asks nobody where the reader knows it, nor under the same leader, nor before it is known who that is', async () => {
-      for (const log of [logOf(-1, 2n), logOf(3, 2n), logOf(5, 8n)]) {
-        const { leaderEpoch } = log;
+    it('follows the latest of several leaders, whoever comes first', async () => {
+      const holder = world.newHolder(2);
+      const taken = await Promise.all(
+        [4, 6, 5].map((epoch) => world.fences.take(lane, { ...holder, log: logOf(epoch, 8n) })),
+      );
+      expect(taken.map(({ leaderEpoch }, index) => leaderEpoch! >= [4, 6, 5][index]!)).toEqual([
+        true,
+        true,
+        true,
+      ]);
+      expect(stored()).toEqual([8n, 6]);
+    });
+
+    it('asks nobody where the reader sees to it, nor of an earlier leader, nor of a letter', async () => {
+      for (const log of [logOf(undefined, 2n), logOf(2, 2n), logOf(3, 2n), logOf(5, 8n)]) {
         expect((await world.fences.take(lane, { ...world.holder, log })).nextOffset).toBe(8n);
-        expect([log.asked, stored()]).toEqual([[], [8n, Math.max(3, leaderEpoch)]]);
+        expect([log.asked, stored()]).toEqual([[], [8n, Math.max(3, log.leaderEpoch ?? 0)]]);
       }
     });
 
@@ -94,12 +113,25 @@ describe('FenceRegistry', () => {
       expect((await world.fences.take(lane, holder)).nextOffset).toBe(4n);
     });
 
-    it('leaves a fence of an idle lane below what was read of that log', async () => {
+    it('leaves a fence alone that knows of no leader, until nothing of it is above the position', async () => {
+      world.ledger.store.fences.forEach(({ leaderEpoch, ...fence }, name, fences) => {
+        expect(leaderEpoch).toBe(3);
+        fences.set(name, fence);
+      });
+      const below = logOf(5, 7n);
+      await world.fences.take(lane, { ...world.newHolder(2), log: below });
+      await world.fences.take(lane, { ...world.newHolder(2), log: logOf(6, 8n) });
+      expect([below.asked, stored()]).toEqual([[], [8n, undefined]]);
+      await world.fences.take(lane, { ...world.newHolder(3), log: logOf(5, 8n) });
+      expect(stored()).toEqual([8n, 5]);
+    });
+
+    it('leaves the fence of an idle lane where later records were done that were not its own', async () => {
       const fence = await world.fences.take(lane, { ...world.holder, log: logOf(3, 0n) });
       const partition = { ...lane, group: lane.scope.group };
       await world.fences.doneBelow(partition, 20n, 5);
       expect(stored()).toEqual([8n, 3]);
-      await world.fences.doneBelow(partition, 20n, fence.leaderEpoch!);
+      await world.fences.doneBelow(partition, 20n, fence.leaderEpoch);
       expect(stored()).toEqual([20n, 3]);
     });
   });

@@ -177,9 +177,6 @@ export class ScriptedConsumer implements DriverConsumer {
   confirmMembership(): Promise<boolean> {
     return Promise.resolve(true);
   }
-  leaderEpoch(): number {
-    return -1;
-  }
   endOfEpoch(): Promise<bigint | undefined> {
     return Promise.resolve(undefined);
   }
