@@ -23,6 +23,7 @@ import { systemClock } from '../runtime/clock.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
 import { builtInTransport, isBuiltInServer, refuseToListen } from './built-in-server.js';
+import { watchCalls } from './call-watch.js';
 import { asyncOptions, checked } from './check-options.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
@@ -87,6 +88,7 @@ export class DurableModule
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
+    watchCalls(modules, probe !== undefined);
     offerParking(modules, ledger, core.clock);
     offerTruncations(modules, core, new Logger('DurableModule'));
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
