@@ -13,6 +13,7 @@ import type {
 } from '../execution/ledger-reader.js';
 import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
+import { text } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
@@ -62,7 +63,8 @@ export class DurableLedger {
    * @throws IdempotencyKeyError, InvalidOptionError, LedgerUnreachableError
    */
   async find(key: string, scope: Partial<Scope> = {}): Promise<LedgerExecution[]> {
-    checkGiven('find', { ...scope, key });
+    text('DurableLedger.find.key', key);
+    checkGiven('find', scope);
     return this.core.ledger.reader.find(encodedForms(key), scope);
   }
 

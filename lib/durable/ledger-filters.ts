@@ -34,7 +34,7 @@ const SPAN = { since: time, until: time };
 
 /** What the methods of `DurableLedger` may be given. */
 const SHAPES = {
-  find: { ...SCOPE, key: text },
+  find: SCOPE,
   counts: SCOPE,
   inWork: { ...SCOPE, limit: page },
   list: {

@@ -256,4 +256,18 @@ describe('DurableLedger', () => {
     await eventually(async () => (await app.get(Shop).ledger.counts()).length === 0);
     expect(await world.effects()).toEqual(['a']);
   });
+
+  it('keeps for ever what is to be kept for ever, and prunes the rest', async () => {
+    const app = await world.start({
+      controllers: [Handlers],
+      providers: [Shop],
+      durable: { retention: Infinity, messageIdRetention: 50 },
+    });
+    world.kafka.produce('t', { value: 'a', headers: { 'message-id': 'm' } });
+    world.kafka.produce('t', { value: 'b', headers: { 'idempotency-key': 'k' } });
+    await world.consumed('t');
+    const { ledger } = app.get(Shop);
+    await eventually(async () => (await ledger.find('m')).length === 0);
+    expect(await ledger.find('k')).toMatchObject([{ state: 'completed' }]);
+  });
 });

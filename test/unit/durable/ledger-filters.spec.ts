@@ -5,7 +5,7 @@ type Method = Parameters<typeof checkGiven>[0];
 
 /** Every field, with a value that works. */
 const WORKING: Readonly<Record<Method, Readonly<Record<string, unknown>>>> = {
-  find: { key: 'k', group: 'g-server', handler: 'H.on' },
+  find: { group: 'g-server', handler: 'H.on' },
   counts: { group: 'g-server', handler: 'H.on' },
   inWork: { group: 'g-server', handler: 'H.on', limit: 1_000 },
   list: { group: 'g', handler: 'H.on', since: 0, until: 1e12 + 0.5, state: 'dead', limit: 1, after: 'abc' },
