@@ -57,11 +57,14 @@ export interface DurableModuleOptions {
   clock?: Clock;
 }
 
+/** A provider that makes the options: `useClass` and `useExisting` of `forRootAsync()`. Called once, before the application starts. */
 export interface DurableOptionsFactory {
   createDurableOptions(): DurableModuleOptions | Promise<DurableModuleOptions>;
 }
 
+/** What `forRootAsync()` takes: one of `useFactory`, `useClass` and `useExisting`. What it gives is checked as by `forRoot()`. */
 export interface DurableModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+  /** Called with what `inject` names. */
   useFactory?: (...args: never[]) => DurableModuleOptions | Promise<DurableModuleOptions>;
   inject?: unknown[];
   useClass?: Type<DurableOptionsFactory>;
