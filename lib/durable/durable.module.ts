@@ -236,7 +236,7 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const clock = options.clock ?? systemClock;
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
-  const fences = new FenceRegistry(ledger, dispatcher, clock);
+  const fences = new FenceRegistry(ledger, dispatcher, clock, new Logger('DurableModule'));
   const { lease = DEFAULT_LEASE, mode = 'transaction' } = options;
   const leases = new LeaseKeeper(ledger.claims, lease, clock, new Logger('DurableLedger'));
   return { ledger, fences, dispatcher, counters: new LedgerCounters(), leases, mode, keyHeader, clock };
