@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { listMigrations } from '../../../lib/postgres/migrator.js';
 import { eventually } from '../../support/eventually.js';
 import { databaseUrl, LedgerSchema } from '../../support/ledger-schema.js';
@@ -74,14 +73,6 @@ describe('Eight processes that start at once', () => {
     });
   }
 
-  async function createOldSchema(): Promise<void> {
-    await schema.query('create schema {schema}');
-    for (const { version, file } of await listMigrations()) {
-      if (version <= OLD_VERSION)
-        await schema.query((await readFile(file, 'utf8')).replaceAll(':"schema"', () => schema.quoted));
-    }
-  }
-
   /** Each said what it migrated to, and nothing else but that it worked. Resolves with the versions, in order. */
   async function endWell(ending: readonly Program[]): Promise<number[]> {
     await Promise.all(ending.map((process) => process.end()));
@@ -119,7 +110,7 @@ describe('Eight processes that start at once', () => {
   });
 
   it('bring an older schema up to date once', async () => {
-    await createOldSchema();
+    await schema.createVersion(OLD_VERSION);
     await allWaitingFor('lock table {schema}.schema_migration in access exclusive mode');
     const migrated = await endWell(processes);
     expect(migrated).toEqual((await expectMigratedOnce()).filter((version) => version > OLD_VERSION));
@@ -127,7 +118,7 @@ describe('Eight processes that start at once', () => {
   });
 
   it('go on where one of them was killed in the middle of a migration', async () => {
-    await createOldSchema();
+    await schema.createVersion(OLD_VERSION);
     let killed: Program | undefined;
     // What version 7 adds an index to.
     await allWaitingFor('lock table {schema}.dead_letter in row exclusive mode', async () => {
