@@ -225,10 +225,11 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     addFailure: named(
       'add_failure',
-      `insert into ${s}.failure (scope_id, key, error_name, error_message)
-       values ($1::int, $2::bytea, $3::text, $4::text)
+      `insert into ${s}.failure (scope_id, key, error_name, error_message, ended_at)
+       select scope_id, key, $3::text, $4::text, finished_at
+       from ${s}.execution where scope_id = $1::int and key = $2::bytea
        on conflict (scope_id, key) do update
-         set error_name = excluded.error_name, error_message = excluded.error_message`,
+         set error_name = excluded.error_name, error_message = excluded.error_message, ended_at = excluded.ended_at`,
     ),
     addDeadLetter: named(
       'add_dead_letter',
