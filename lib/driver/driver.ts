@@ -265,6 +265,11 @@ export interface DriverAdmin {
   createPartitions(topic: string, count: number): Promise<void>;
   /** Without a list: all topics. Missing ones are left out, and never created by asking. */
   describeTopics(topics?: readonly string[]): Promise<TopicDescription[]>;
+  /**
+   * How long brokers keep the records of topics at least, ms; `Infinity` where age alone deletes none. Topics that are
+   * missing, and those whose settings this user may not read, are left out.
+   */
+  retentions(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** First and next offset of each partition. */
   watermarks(topic: string): Promise<{ partition: number; low: bigint; high: bigint }[]>;
   /** Committed offsets; `-1n` where there is none. */

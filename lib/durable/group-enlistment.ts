@@ -17,7 +17,7 @@ import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply
 import type { Clock } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
 import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
-import type { HandlerRun } from './handler-run.js';
+import type { DurableRun, HandlerRun } from './handler-run.js';
 import { laneWork } from './lane-work.js';
 import { boundedFacts, park } from './park.js';
 import { StepRunner } from './step-runner.js';
@@ -38,6 +38,12 @@ export interface DurableCore {
   readonly clock: Clock;
 }
 
+interface Begun {
+  readonly opened: OpenedRun;
+  readonly execution: Execution;
+  readonly run: HandlerRun;
+}
+
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
 export class GroupEnlistment implements GroupResource {
   readonly isolates: boolean;
@@ -45,7 +51,7 @@ export class GroupEnlistment implements GroupResource {
   private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
   private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
-  private readonly runs = new Map<Attempt, { readonly opened: OpenedRun; readonly execution: Execution }>();
+  private readonly runs = new Map<Attempt, Begun>();
 
   constructor(
     private readonly group: Group,
@@ -116,6 +122,11 @@ export class GroupEnlistment implements GroupResource {
   returned(attempt: Attempt): void {
     const ran = this.runs.get(attempt);
     if (ran) this.executions.close(ran.execution);
+  }
+
+  /** Whether `run` is what the attempt's handler was to run in. */
+  isRunOf(attempt: Attempt, run: DurableRun | undefined): boolean {
+    return run !== undefined && this.runs.get(attempt)?.run === run;
   }
 
   /** What an attempt's error, or `undefined` for a success, really means. */
@@ -279,11 +290,22 @@ export class GroupEnlistment implements GroupResource {
     const key = describeKey(execution.claim.key);
     attempt.key = key;
     const opened = this.executions.open(execution, (error) => attempt.cancel(error));
-    this.runs.set(attempt, { opened, execution });
     const { client, outbox } = opened;
     const steps = new StepRunner(opened, this.core.clock, attempt);
     const { handler } = work.lane.scope;
-    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
+    const number = attempt.number;
+    const run: HandlerRun = {
+      kind: 'handler',
+      handler,
+      key,
+      attempt: number,
+      client,
+      outbox,
+      open: true,
+      steps,
+    };
+    this.runs.set(attempt, { opened, execution, run });
+    return run;
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */

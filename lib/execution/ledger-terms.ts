@@ -1,7 +1,10 @@
 import type { RecordHeader } from '../messages/record.js';
 
+/** Where an idempotency key is unique: a handler within a consumer group. */
 export interface Scope {
+  /** With Nest's postfix: `billing-server`. */
   readonly group: string;
+  /** `Class.method`, or what `@Durable({ name })` says. */
   readonly handler: string;
 }
 
