@@ -1,5 +1,5 @@
 import { Controller } from '@nestjs/common';
-import { EventPattern } from '@nestjs/microservices';
+import { EventPattern, Payload } from '@nestjs/microservices';
 import { Durable, DurableExecution } from '../../../lib/index.js';
 import { DurableWorld, valueOf } from '../../support/durable-app.js';
 import { PostgresProxy } from '../../support/postgres-proxy.js';
@@ -28,7 +28,7 @@ describe('a step in claim mode whose COMMIT took effect without an answer', () =
 
       @Durable({ mode: 'claim' })
       @EventPattern('t')
-      async run() {
+      async run(@Payload() _payload: string) {
         produced.push(world.kafka.records('out').map(valueOf));
         try {
           await this.durable.transaction('charge', async (client) => {
