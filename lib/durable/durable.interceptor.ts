@@ -16,11 +16,13 @@ import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
 import {
   DurableMetadataAccessor,
+  isDurable,
   type DurableHandler,
   type ExecutionMode,
 } from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type Admitted, type DurableCore } from './group-enlistment.js';
+import { notForKafka } from './handler-names.js';
 import { durableRuns, expectNothingNested, outsideRuns, type HandlerRun } from './handler-run.js';
 
 /**
@@ -61,6 +63,8 @@ export class DurableInterceptor implements NestInterceptor {
     }
     if (attempt) return this.runOnce(attempt, handler, mode, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
+    // A handler for any transport, which another server than ours calls.
+    if (isDurable(context.getHandler())) throw notForKafka(handler.id);
     return next.handle();
   }
 

@@ -2,7 +2,7 @@ import type { ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { NotDurableError } from '../errors/errors.js';
 import { HANDLER_NAMES } from '../transport/handler-registry.js';
-import { handlerOf, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
+import { handlerOf, isDurable, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
 
 /** Where Nest's pattern decorators write; its index does not export the names. */
 const PATTERN_METADATA = 'microservices:pattern';
@@ -28,6 +28,22 @@ export function expectDistinctNames(modules: ModulesContainer, global: boolean):
       if (other && (other.controller !== controller || other.method !== method)) throw sharedName(handler.id);
       claimants.set(handler.id, { controller, method });
     }
+  }
+}
+
+/**
+ * A decorator where no record of Kafka ever comes would be a promise that nobody keeps.
+ * @throws NotDurableError naming the method.
+ */
+export function expectKafkaHandlers(modules: ModulesContainer): void {
+  const providers = [...modules.values()].flatMap((module) => [...module.providers.values()]);
+  const types = providers.map(({ metatype }) => metatype).filter((type) => typeof type === 'function');
+  for (const type of types) refuseDurable(type, methodsOf(type));
+  for (const controller of controllersOf(modules)) {
+    refuseDurable(
+      controller,
+      methodsOf(controller).filter((method) => !isKafkaHandler(method)),
+    );
   }
 }
 
@@ -87,6 +103,19 @@ export function otherPatterns(modules: ModulesContainer, global: boolean): Set<s
     }
   }
   return patterns;
+}
+
+export function notForKafka(name: string): NotDurableError {
+  return new NotDurableError(
+    `${name} has @Durable(), but what comes to it is no record of Kafka: it would run without durability. @Durable() is for ` +
+      'methods of controllers with @EventPattern() or @MessagePattern(), for Transport.KAFKA if a transport is named there. ' +
+      'Elsewhere use DurableLedger.transaction().',
+  );
+}
+
+function refuseDurable(type: Function, methods: readonly Function[]): void {
+  const method = methods.find(isDurable);
+  if (method) throw notForKafka(`${type.name}.${method.name}`);
 }
 
 export function sharedName(name: string): NotDurableError {
