@@ -22,8 +22,8 @@ import {
 } from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type Admitted, type DurableCore } from './group-enlistment.js';
-import { notForKafka } from './handler-names.js';
 import { durableRuns, expectNothingNested, outsideRuns, type HandlerRun } from './handler-run.js';
+import { notForKafka } from './not-for-kafka.js';
 
 /**
  * Runs a handler inside the transaction of its group, once per idempotency key. Bound to every Kafka handler by

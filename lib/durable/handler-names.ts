@@ -3,11 +3,14 @@ import { Transport } from '@nestjs/microservices';
 import { NotDurableError } from '../errors/errors.js';
 import { HANDLER_NAMES } from '../transport/handler-registry.js';
 import { handlerOf, isDurable, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
-
-/** Where Nest's pattern decorators write; its index does not export the names. */
-const PATTERN_METADATA = 'microservices:pattern';
-const PATTERN_EXTRAS_METADATA = 'microservices:pattern_extras';
-export const TRANSPORT_METADATA = 'microservices:transport';
+import { DurableInterceptor } from './durable.interceptor.js';
+import {
+  INTERCEPTORS_METADATA,
+  PATTERN_EXTRAS_METADATA,
+  PATTERN_METADATA,
+  TRANSPORT_METADATA,
+} from './nest-metadata.js';
+import { notForKafka } from './not-for-kafka.js';
 
 interface Claimant {
   readonly controller: Function;
@@ -105,14 +108,6 @@ export function otherPatterns(modules: ModulesContainer, global: boolean): Set<s
   return patterns;
 }
 
-export function notForKafka(name: string): NotDurableError {
-  return new NotDurableError(
-    `${name} has @Durable(), but what comes to it is no record of Kafka: it would run without durability. @Durable() is for ` +
-      'methods of controllers with @EventPattern() or @MessagePattern(), for Transport.KAFKA if a transport is named there. ' +
-      'Elsewhere use DurableLedger.transaction().',
-  );
-}
-
 function refuseDurable(type: Function, methods: readonly Function[]): void {
   const method = methods.find(isDurable);
   if (method) throw notForKafka(`${type.name}.${method.name}`);
@@ -136,9 +131,20 @@ function durableHandlers(
   global: boolean,
 ): { handler: DurableHandler; method: Function }[] {
   return methodsOf(controller)
-    .filter((method) => isKafkaHandler(method) && (global || isMarked(controller, method)))
+    .filter(
+      (method) =>
+        isKafkaHandler(method) && (global || isMarked(controller, method) || isBound(controller, method)),
+    )
     .map((method) => ({ handler: handlerOf(controller, method), method }))
     .filter(({ handler }) => handler.durable);
+}
+
+/** Whether `@UseInterceptors(DurableInterceptor)` stands on a handler or its controller. */
+function isBound(controller: Function, method: Function): boolean {
+  return [controller, method].some((target) => {
+    const bound = Reflect.getMetadata(INTERCEPTORS_METADATA, target) as readonly unknown[] | undefined;
+    return bound?.includes(DurableInterceptor);
+  });
 }
 
 /** Inherited ones too, each name once: what a class overrides is not its own. */
