@@ -155,6 +155,11 @@ export interface DriverConsumer {
    */
   confirmMembership(): Promise<boolean>;
   /**
+   * Asks the partition's leader where records of this leader epoch, and of earlier ones, end in its log; `undefined` if it
+   * can't tell. Rejects with a retryable error if it can't be asked now.
+   */
+  endOfEpoch(partition: TopicPartition, leaderEpoch: number): Promise<bigint | undefined>;
+  /**
    * What the coordinator calls us, from its first answer on and through rebalances; another one after an expulsion.
    * `undefined` while it knows nothing of us.
    */

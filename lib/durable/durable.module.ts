@@ -23,6 +23,7 @@ import { systemClock } from '../runtime/clock.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
 import { builtInTransport, isBuiltInServer, refuseToListen } from './built-in-server.js';
+import { watchCalls } from './call-watch.js';
 import { asyncOptions, checked } from './check-options.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
@@ -90,6 +91,7 @@ export class DurableModule
     expectKafkaHandlers(modules);
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
+    watchCalls(modules, probe !== undefined);
     offerParking(modules, ledger, core.clock);
     offerTruncations(modules, core, new Logger('DurableModule'));
     offerMemory(modules, options.retention ?? DEFAULT_RETENTION);
@@ -240,7 +242,7 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const clock = options.clock ?? systemClock;
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
-  const fences = new FenceRegistry(ledger, dispatcher, clock);
+  const fences = new FenceRegistry(ledger, dispatcher, clock, new Logger('DurableModule'));
   const { lease = DEFAULT_LEASE, mode = 'transaction' } = options;
   const leases = new LeaseKeeper(ledger.claims, lease, clock, new Logger('DurableLedger'));
   return { ledger, fences, dispatcher, counters: new LedgerCounters(), leases, mode, keyHeader, clock };

@@ -22,7 +22,10 @@ export class ServerWatch {
 
   addServer(server: ServerKafka): void {
     this.servers.add(server);
-    server.extend({ beforeReading: () => this.failOver.announce() });
+    server.extend({
+      beforeStart: () => Promise.resolve(this.failOver.prepare()),
+      beforeReading: () => this.failOver.announce(),
+    });
   }
 
   start(): void {

@@ -52,6 +52,15 @@ export class FailOver {
   }
 
   /**
+   * To be called when a member is about to join its group: the session that says that this process lives is made
+   * meanwhile, rather than while the first partitions wait for it. Does not wait for it.
+   */
+  prepare(): void {
+    this.announced = true;
+    void this.rounds.hurry();
+  }
+
+  /**
    * Announces at once what has changed in this process, and resolves when the ledger knows, or after a second. To be
    * awaited before a member begins to work: if it dies before it was announced, nobody knows whom to have dropped.
    * Never rejects.

@@ -1,6 +1,9 @@
+import { jest } from '@jest/globals';
 import { Controller, Module } from '@nestjs/common';
 import { EventPattern } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
+import { LEDGER } from '../../../lib/durable/durable.options.js';
+import type { Ledger } from '../../../lib/execution/ledger.js';
 import { DurableModule, kafkaServer } from '../../../lib/index.js';
 import { DurableWorld } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
@@ -59,6 +62,13 @@ describe('fast fail-over', () => {
     await world.start({ controllers: [Witness] });
     await world.consumed('t');
     expect(seen).toEqual([membersOf('tests-server'), membersOf('tests-server')]);
+  });
+
+  it('makes its session before it joins: its first partitions would have to wait for it', async () => {
+    const app = await world.build({ controllers: [writer(world)] });
+    const announce = jest.spyOn(app.get<Ledger>(LEDGER).members, 'announce');
+    await app.listen();
+    expect(announce.mock.calls[0]).toEqual([[], []]);
   });
 
   it('follows a member that was expelled and joined again', async () => {

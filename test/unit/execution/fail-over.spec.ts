@@ -84,6 +84,18 @@ describe('FailOver', () => {
     running.splice(0);
   });
 
+  it('makes the session of a process while its first member is about to join, well before the next look', async () => {
+    const ledger = new InMemoryLedger({ store, clock });
+    await clock.settle(ledger.open());
+    const failOver = new FailOver(ledger.members, () => [], clock, new RecordingLogger());
+    failOver.start();
+    running.push(failOver);
+    expect(store.living.size).toBe(0);
+    failOver.prepare();
+    await clock.until(() => store.living.size === 1, 100);
+    expect(announced()).toEqual([]);
+  });
+
   it('has the members of a dead process dropped within two seconds, and nobody else', async () => {
     const [first, second, third] = [await start('first'), await start('second'), await start('third')];
     await clock.run(60_000);
