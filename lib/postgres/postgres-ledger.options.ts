@@ -104,15 +104,11 @@ function resolveConnection(
     if (poolSize !== undefined) {
       throw new InvalidOptionError('poolSize', 'cannot be set where "connection" is a pool: set its "max"');
     }
-    if ((connection.options as { binary?: unknown } | undefined)?.binary === true) {
-      throw new InvalidOptionError(
-        'connection',
-        'is a pool with "binary: true", which the ledger cannot read',
-      );
-    }
+    expectText(connection.options);
     return connection;
   }
   const config = typeof connection === 'string' ? { connectionString: connection } : connection;
+  expectText(config);
   const { connectionString } = config;
   // Of a text without a scheme the parser makes a path of a server called "base", and the password part of its name.
   if (connectionString !== undefined && !CONNECTION_STRING.test(connectionString))
@@ -122,8 +118,17 @@ function resolveConnection(
     application_name: applicationName,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
+    pipeline: true,
     ...config,
     max: poolSize ?? config.max ?? DEFAULT_POOL_SIZE,
-    pipeline: true,
   };
+}
+
+/** @throws InvalidOptionError */
+function expectText(options: object): void {
+  if ((options as { binary?: unknown }).binary !== true) return;
+  throw new InvalidOptionError(
+    'connection',
+    'has "binary: true", with which the ledger cannot read what it stored',
+  );
 }

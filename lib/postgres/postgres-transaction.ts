@@ -39,6 +39,13 @@ import {
 /** SQLSTATE of every statement after a failed one. */
 const IN_FAILED_TRANSACTION = '25P02';
 
+/** SQLSTATE of what the role may not do. It could claim in this transaction: the handler has changed it. */
+const NOT_PERMITTED = '42501';
+
+const changedRoleMessage =
+  "The record of a handler's run could not be stored with what it wrote: permission denied. If the handler changes the role " +
+  'of its transaction (SET ROLE, SET LOCAL ROLE), have it send RESET ROLE before it returns.';
+
 interface ClaimedLane {
   readonly claim: LaneClaim;
   readonly verdicts: readonly ClaimVerdict[];
@@ -295,7 +302,9 @@ export class PostgresTransaction implements LedgerTransaction {
     }
     const swallowed =
       sqlState(error) === IN_FAILED_TRANSACTION || (error === undefined && command === 'ROLLBACK');
-    return swallowed ? new TransactionAbortedError() : parkingError(stepError(error));
+    if (swallowed) return new TransactionAbortedError();
+    if (sqlState(error) === NOT_PERMITTED) return new WrongCallOrderError(changedRoleMessage);
+    return parkingError(stepError(error));
   }
 
   private lostMessage(): string {

@@ -28,9 +28,10 @@ const ROLLBACK_PATIENCE = 500;
 
 /**
  * What a connection is of no more use after: it refuses writes (25006), or does not have the prepared statements that it is
- * taken to have (26000, 42P05), or has them for tables that have changed (0A000).
+ * taken to have (26000, 42P05), or has them for tables that have changed (0A000), or bears a role that a handler has left
+ * behind (42501).
  */
-const UNFIT = /^(?:25006|26000|42P05|0A000)$/;
+const UNFIT = /^(?:25006|26000|42P05|0A000|42501)$/;
 
 /**
  * One connection while it is checked out of the pool. Notices when it breaks, and never goes back to the pool broken or

@@ -18,11 +18,13 @@ export class DeadLetters {
     return this.options.deadLetterTopic !== undefined;
   }
 
-  /** The record for the dead-letter topic; `undefined` if none are published. */
+  /** The record for the dead-letter topic; `undefined` if none are published, and for what comes from that topic. */
   readonly recordOf = (delivery: Delivery, ending: Ending, key?: string): OutgoingRecord | undefined => {
     const { deadLetterTopic, clock } = this.options;
-    if (!deadLetterTopic) return undefined;
-    return deadLetterRecord(deadLetterTopic(delivery.record), delivery, ending, {
+    const topic = deadLetterTopic?.(delivery.record);
+    // A letter whose handler failed as well is where it belongs: published again, it would come back for ever.
+    if (topic === undefined || topic === delivery.record.topic) return undefined;
+    return deadLetterRecord(topic, delivery, ending, {
       group: this.group,
       key,
       now: clock.now(),

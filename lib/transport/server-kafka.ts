@@ -42,6 +42,7 @@ import { expectParking } from './parking-check.js';
 import { isStartupProbe, Preflight } from './startup-probe.js';
 import { noteThrownErrors } from './thrown-errors.js';
 import { provisionTopics } from './topic-provisioner.js';
+import { TopicExpression } from './topic-expression.js';
 import { scanTopic } from './topic-scan.js';
 
 export type { GateState };
@@ -114,7 +115,11 @@ export class ServerKafka
       this.preflight.probes.push(callback);
       return;
     }
-    this.registry.add({ pattern: pattern as string | RegExp, callback, isEvent: isEventHandler });
+    const topics =
+      pattern instanceof RegExp
+        ? new TopicExpression(pattern, this.resolved.given.deadLetter)
+        : (pattern as string);
+    this.registry.add({ pattern: topics, callback, isEvent: isEventHandler });
     this.messageHandlers.set(pattern as string, callback);
   }
 

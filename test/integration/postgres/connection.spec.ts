@@ -253,6 +253,12 @@ describe('the ledger’s connections', () => {
     await ledger.takeFence(fence.lane, always);
   });
 
+  it('that read in binary are refused', async () => {
+    // `pg` knows it, its types do not.
+    const connection = { connectionString: databaseUrl(), ...{ binary: true } };
+    await expect((async () => schema.open({ connection }))()).rejects.toThrow(InvalidOptionError);
+  });
+
   it('need not have been opened to be closed', async () => {
     await new PostgresLedger({ connection: databaseUrl() }).close();
   });
