@@ -6,7 +6,7 @@ import type { Execution, LaneWork } from '../execution/prepared-lane.js';
 import { ClaimGroup } from '../execution/claim-group.js';
 import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
-import type { GroupExecutions, OpenedRun } from '../execution/group-executions.js';
+import type { GroupExecutions } from '../execution/group-executions.js';
 import type { LeaseKeeper } from '../execution/lease-keeper.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
@@ -34,6 +34,11 @@ import { StepRunner } from './step-runner.js';
 /** What a handler is to run in, if it is to run. */
 export type Admitted = HandlerRun | undefined;
 
+interface Ran {
+  readonly execution: Execution;
+  readonly outbox: readonly OutboxRecord[];
+}
+
 /** What all enlistments of a process share. */
 export interface DurableCore {
   readonly ledger: Ledger;
@@ -54,7 +59,8 @@ export class GroupEnlistment implements GroupResource {
   private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
   private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
-  private readonly runs = new Map<Attempt, { readonly opened: OpenedRun; readonly execution: Execution }>();
+  /** Kept until the commit: no more of each run than that asks for. */
+  private readonly runs = new Map<Attempt, Ran>();
 
   constructor(
     private readonly group: Group,
@@ -139,7 +145,7 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [{ record, lane: work.lane, reply, outbox: ran?.opened.outbox ?? [] }];
+      return [{ record, lane: work.lane, reply, outbox: ran?.outbox ?? [] }];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -284,11 +290,11 @@ export class GroupEnlistment implements GroupResource {
   }
 
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
-    const key = describeKey(execution.claim.key);
+    const { key } = execution.claim;
     attempt.key = key;
     const opened = this.executions.open(execution, (error) => attempt.cancel(error));
-    this.runs.set(attempt, { opened, execution });
     const { client, outbox } = opened;
+    this.runs.set(attempt, { execution, outbox });
     const steps = new StepRunner(opened, this.core.clock, attempt);
     const { handler } = work.lane.scope;
     return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };

@@ -22,8 +22,8 @@ export interface HandlerRun extends Run {
   readonly kind: 'handler';
   /** Its id, for the log. */
   readonly handler: string;
-  /** The idempotency key, as people write it. */
-  readonly key: string;
+  /** The idempotency key, as the ledger stores it: few ask for it, and the text would live as long as the group. */
+  readonly key: Buffer;
   /** 1 for the first run, plus the failures so far. */
   readonly attempt: number;
   readonly steps: RunSteps;
