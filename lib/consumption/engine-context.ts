@@ -110,6 +110,7 @@ export interface EngineContext extends EnginePorts {
   /** A record is done and acknowledged. */
   completed(): void;
   confirmMembership(): Promise<boolean>;
+  readonly endOfEpoch: GroupHost['endOfEpoch'];
   /** Something could not be produced: closes the gate if the broker does not answer. */
   suspectBroker(error: unknown): void;
   readonly parkingPolicy: ParkingPolicy;

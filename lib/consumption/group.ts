@@ -1,3 +1,4 @@
+import type { DriverConsumer } from '../driver/driver.js';
 import type { OutgoingRecord, RecordMetadata } from '../messages/record.js';
 import type { Attempt, Delivery } from './attempt.js';
 import type { ParkingPolicy } from './parking-policy.js';
@@ -73,8 +74,17 @@ export interface GroupHost {
   produce(record: OutgoingRecord): Promise<RecordMetadata>;
   /** Asks the coordinator whether this consumer is still a member of its group. */
   confirmMembership(): Promise<boolean>;
+  readonly endOfEpoch: DriverConsumer['endOfEpoch'];
   /** The dead letter of a delivery; `undefined` if none are published. */
   deadLetter(delivery: Delivery, ending: Ending, key: string): OutgoingRecord | undefined;
+}
+
+/** How far a partition came. */
+export interface Progress {
+  /** Everything below was read and is done, or is not to be read. */
+  readonly position: bigint;
+  /** Not lower than that of any record that was read; `undefined` where nobody knows. */
+  readonly leaderEpoch: number | undefined;
 }
 
 /** In which order the deliveries of a group are, and of those of other groups at work at the same time. */
@@ -92,11 +102,15 @@ export class Group {
   private resource: GroupResource | undefined;
   private first: Attempt | undefined;
 
-  /** @param deliveries all candidates; the group may be closed before the last ones ran. */
+  /**
+   * @param deliveries all candidates; the group may be closed before the last ones ran.
+   * @param progress of the partition, as it is at any time
+   */
   constructor(
     readonly deliveries: readonly Delivery[],
     readonly host: GroupHost,
     readonly order: GroupOrder,
+    readonly progress: Progress,
   ) {}
 
   get enlisted(): GroupResource | undefined {

@@ -8,6 +8,7 @@ export class OffsetTracker {
   private head = 0;
   private readonly index = new Map<bigint, { offset: bigint; pending: number }>();
   private next: bigint;
+  private last: number | undefined;
 
   /** @param start the first offset that will be tracked: what a commit would say before anything is done. */
   constructor(start: bigint) {
@@ -29,6 +30,11 @@ export class OffsetTracker {
     return this.next;
   }
 
+  /** Of the last record that was taken in: no record below `end` has a higher one. `undefined` where nobody knows. */
+  get leaderEpoch(): number | undefined {
+    return this.last;
+  }
+
   /** The offset to commit: everything below is done. */
   get position(): bigint {
     const first = this.entries[this.head];
@@ -39,7 +45,7 @@ export class OffsetTracker {
    * A record was taken in, to be done `parts` times (once per handler; 0 = already done). In offset order; a record that
    * is not done may be given further parts at any time.
    */
-  add(offset: bigint, parts: number): void {
+  add(offset: bigint, parts: number, leaderEpoch = this.last): void {
     const inWork = this.index.get(offset);
     if (inWork) {
       // Read again (somebody sought back) before it was done: done when both are.
@@ -50,6 +56,7 @@ export class OffsetTracker {
     this.entries.push(entry);
     this.index.set(offset, entry);
     this.next = offset + 1n;
+    this.last = leaderEpoch;
     if (parts === 0) this.settle(entry);
   }
 

@@ -96,7 +96,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     if (this.state !== 'running') return;
     for (const record of records) {
       // Its other handlers are added once it is routed.
-      this.tracker.add(record.offset, 1);
+      this.tracker.add(record.offset, 1, record.leaderEpoch);
       this.sequences.push(record);
     }
     this.balance();
@@ -231,7 +231,7 @@ export class PartitionProcessor implements PartitionLife, GroupRunHost {
     }
     const { clock, options } = this.context;
     const chains = chainsOf(entries, options.groupCommit.concurrent);
-    const group = new Group(chains.flat(), this.context, this.order);
+    const group = new Group(chains.flat(), this.context, this.order, this.tracker);
     const run = new GroupRun(this.context, this.pace, this, group, chains);
     const began = clock.monotonic();
     this.runs.add(run);

@@ -60,6 +60,7 @@ export class RecordConsumer implements ConsumerListener {
       slots: new Semaphore(ports.options.concurrency),
       completed: () => this.completed(),
       confirmMembership: () => consumer.confirmMembership(),
+      endOfEpoch: (partition, leaderEpoch) => consumer.endOfEpoch(partition, leaderEpoch),
       suspectBroker: (error) => this.suspectBroker(error),
       produce: (record) =>
         ports.produce(record).catch((error: unknown) => {

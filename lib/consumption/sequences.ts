@@ -1,7 +1,7 @@
 import type { KafkaRecord } from '../messages/record.js';
 import type { Delivery } from './attempt.js';
 
-/** Which records of a partition have an order among them. */
+/** Which records of a partition have an order among them: all, those with one key, or none. */
 export type Ordering = 'partition' | 'key' | 'none';
 
 /** A record in line, with its deliveries once it was routed. It leaves the line when all of them are settled. */

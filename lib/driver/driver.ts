@@ -155,6 +155,11 @@ export interface DriverConsumer {
    */
   confirmMembership(): Promise<boolean>;
   /**
+   * Asks the partition's leader where records of this leader epoch, and of earlier ones, end in its log; `undefined` if it
+   * can't tell. Rejects with a retryable error if it can't be asked now.
+   */
+  endOfEpoch(partition: TopicPartition, leaderEpoch: number): Promise<bigint | undefined>;
+  /**
    * What the coordinator calls us, from its first answer on and through rebalances; another one after an expulsion.
    * `undefined` while it knows nothing of us.
    */
@@ -260,6 +265,11 @@ export interface DriverAdmin {
   createPartitions(topic: string, count: number): Promise<void>;
   /** Without a list: all topics. Missing ones are left out, and never created by asking. */
   describeTopics(topics?: readonly string[]): Promise<TopicDescription[]>;
+  /**
+   * How long brokers keep the records of topics at least, ms; `Infinity` where age alone deletes none. Topics that are
+   * missing, and those whose settings this user may not read, are left out.
+   */
+  retentions(topics: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** First and next offset of each partition. */
   watermarks(topic: string): Promise<{ partition: number; low: bigint; high: bigint }[]>;
   /** Committed offsets; `-1n` where there is none. */

@@ -22,7 +22,7 @@ import {
 const LEAST_LEASE = 100;
 const PRODUCER_OPTIONS = ['client', 'driver', 'producer', 'send', 'provision', 'clock'];
 
-const milliseconds: Check = (option, value) => wholeNumber(option, value, 1);
+const ageOrForever: Check = (option, value) => value === Infinity || wholeNumber(option, value, 1);
 
 /** By name. `undefined` is not checked: a default takes its place. */
 const CHECKS: Readonly<Record<keyof DurableModuleOptions, Check>> = {
@@ -38,7 +38,7 @@ const CHECKS: Readonly<Record<keyof DurableModuleOptions, Check>> = {
     refuse(option, value, "a header's name, or false"),
   lease: (option, value) => wholeNumber(option, value, LEAST_LEASE),
   ledger: having('open'),
-  messageIdRetention: milliseconds,
+  messageIdRetention: ageOrForever,
   migrate: flag,
   mode: (option, value) => oneOf(option, value, EXECUTION_MODES),
   prepare: flag,
@@ -46,7 +46,7 @@ const CHECKS: Readonly<Record<keyof DurableModuleOptions, Check>> = {
     object(option, value);
     onlyKnown(option, value as object, PRODUCER_OPTIONS);
   },
-  retention: milliseconds,
+  retention: ageOrForever,
   schema: text,
 };
 

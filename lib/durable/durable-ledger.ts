@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { InvalidOptionError, LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
+import { LedgerUnreachableError, WrongCallOrderError } from '../errors/errors.js';
 import type { DurableCounters } from '../execution/ledger-counters.js';
 import type { Scope } from '../execution/ledger.js';
 import type { ParkedFilter, ParkedHead } from '../execution/ledger-parking.js';
@@ -11,13 +11,13 @@ import type {
   OutboxLag,
   ScopeCounts,
 } from '../execution/ledger-reader.js';
-import type { ExecutionState } from '../execution/ledger-terms.js';
 import { encodedForms } from '../messages/idempotency-key.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
-import { onlyKnown, oneOf, wholeNumber } from '../transport/option-checks.js';
+import { text } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
 import { durableRuns, expectNothingNested, type TransactionRun } from './handler-run.js';
+import { checkGiven, checkOrder } from './ledger-filters.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 import type { RedriveFilter, RedriveOptions, RedriveReport } from './redrive-run.js';
 import { Redriver } from './redriver.js';
@@ -46,12 +46,7 @@ export interface DropParkedOptions {
   readonly all?: boolean | undefined;
 }
 
-const SCOPE = ['group', 'handler'];
-const EXECUTION_FILTERS = [...SCOPE, 'state', 'since', 'until'];
-const STATES: readonly ExecutionState[] = ['completed', 'failed', 'dead', 'skipped', 'claimed'];
-const PARKED_FILTERS = ['group', 'handler', 'id', 'topic'];
 const DEFAULT_LIMIT = 100;
-const MAX_LIMIT = 1_000;
 
 /** Injected where people look into the ledger, and where work outside handlers writes and emits in one transaction. */
 @Injectable()
@@ -68,7 +63,8 @@ export class DurableLedger {
    * @throws IdempotencyKeyError, InvalidOptionError, LedgerUnreachableError
    */
   async find(key: string, scope: Partial<Scope> = {}): Promise<LedgerExecution[]> {
-    onlyKnown('scope', scope, SCOPE);
+    text('DurableLedger.find.key', key);
+    checkGiven('find', scope);
     return this.core.ledger.reader.find(encodedForms(key), scope);
   }
 
@@ -76,10 +72,9 @@ export class DurableLedger {
    * Executions that ended, newest first, page by page. In a big ledger name a `state` other than `completed`, or `since`.
    * @throws InvalidOptionError, LedgerUnreachableError, WrongCallOrderError
    */
-  async list({ limit = DEFAULT_LIMIT, after, ...filter }: ExecutionQuery = {}): Promise<ExecutionPage> {
-    checkLimit(limit);
-    onlyKnown('execution filter', filter, EXECUTION_FILTERS);
-    if (filter.state !== undefined) oneOf('execution filter.state', filter.state, STATES);
+  async list(query: ExecutionQuery = {}): Promise<ExecutionPage> {
+    checkGiven('list', query);
+    const { limit = DEFAULT_LIMIT, after, ...filter } = query;
     return this.core.ledger.reader.list(filter, limit, after);
   }
 
@@ -88,7 +83,7 @@ export class DurableLedger {
    * @throws InvalidOptionError, LedgerUnreachableError
    */
   async counts(scope: Partial<Scope> = {}): Promise<ScopeCounts[]> {
-    onlyKnown('scope', scope, SCOPE);
+    checkGiven('counts', scope);
     return this.core.ledger.reader.counts(scope);
   }
 
@@ -105,9 +100,9 @@ export class DurableLedger {
    * What handlers in claim mode have in work, oldest first: the first one tells how long the oldest has been going on.
    * @throws InvalidOptionError, LedgerUnreachableError
    */
-  async inWork({ limit = DEFAULT_LIMIT, ...scope }: InWorkQuery = {}): Promise<ExecutionInWork[]> {
-    checkLimit(limit);
-    onlyKnown('scope', scope, SCOPE);
+  async inWork(query: InWorkQuery = {}): Promise<ExecutionInWork[]> {
+    checkGiven('inWork', query);
+    const { limit = DEFAULT_LIMIT, ...scope } = query;
     return this.core.ledger.reader.inWork(scope, limit);
   }
 
@@ -131,9 +126,10 @@ export class DurableLedger {
    * key wait behind it.
    * @throws InvalidOptionError, LedgerUnreachableError
    */
-  async parked({ limit = DEFAULT_LIMIT, after, ...filter }: ParkedQuery = {}): Promise<ParkedHead[]> {
-    checkLimit(limit);
-    return this.core.ledger.parking.list(parkedFilter(filter), limit, after && sequenceId(after));
+  async parked(query: ParkedQuery = {}): Promise<ParkedHead[]> {
+    checkGiven('parked', query);
+    const { limit = DEFAULT_LIMIT, after, ...filter } = query;
+    return this.core.ledger.parking.list(filter, limit, after);
   }
 
   /**
@@ -142,27 +138,31 @@ export class DurableLedger {
    * @throws InvalidOptionError, LedgerUnreachableError
    */
   async retryParked(filter: ParkedFilter = {}): Promise<number> {
-    return this.core.ledger.parking.retry(parkedFilter(filter));
+    checkGiven('retryParked', filter);
+    return this.core.ledger.parking.retry(filter);
   }
 
   /**
    * Has the head of a parked sequence end as `skipped`, without its handler, by whoever has its partition; the next record
    * of its key goes on.
    * @param id of the sequence, from `parked()`.
-   * @param reason for the ledger.
+   * @param reason for the ledger: a text that is not empty.
    * @returns `false` if there is no such sequence any more.
    * @throws InvalidOptionError, LedgerUnreachableError
    */
   async skipParked(id: string, reason: string): Promise<boolean> {
-    return this.core.ledger.parking.order(sequenceId(id), { state: 'skipped', reason }, false);
+    checkOrder('skipParked', id, reason);
+    return this.core.ledger.parking.order(id, { state: 'skipped', reason }, false);
   }
 
   /**
    * Has the head of a parked sequence end as `dead`, with its dead letter; with `all`, also what waits behind it now.
    * As `skipParked` otherwise.
    */
-  async dropParked(id: string, reason: string, { all = false }: DropParkedOptions = {}): Promise<boolean> {
-    return this.core.ledger.parking.order(sequenceId(id), { state: 'dead', reason }, all);
+  async dropParked(id: string, reason: string, options: DropParkedOptions = {}): Promise<boolean> {
+    checkOrder('dropParked', id, reason);
+    checkGiven('dropParked', options);
+    return this.core.ledger.parking.order(id, { state: 'dead', reason }, options.all ?? false);
   }
 
   /** What this process did since it started. */
@@ -205,27 +205,6 @@ export class DurableLedger {
       await transaction.rollback();
     }
   }
-}
-
-/** @throws InvalidOptionError */
-function checkLimit(limit: number): void {
-  wholeNumber('limit', limit, 1, MAX_LIMIT);
-}
-
-/** @throws InvalidOptionError */
-function parkedFilter(filter: ParkedFilter): ParkedFilter {
-  onlyKnown('parked filter', filter, PARKED_FILTERS);
-  if (filter.id !== undefined) sequenceId(filter.id);
-  return filter;
-}
-
-/** @throws InvalidOptionError */
-function sequenceId(id: string): string {
-  if (/^\d{1,18}$/.test(id)) return id;
-  throw new InvalidOptionError(
-    'id',
-    'must be the id of a parked sequence, as DurableLedger.parked() tells it',
-  );
 }
 
 function insideMessage(kind: 'handler' | 'transaction'): string {

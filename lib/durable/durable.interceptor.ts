@@ -1,16 +1,15 @@
 import {
   Inject,
   Injectable,
+  Logger,
   type CallHandler,
   type ExecutionContext,
   type NestInterceptor,
 } from '@nestjs/common';
 import { KafkaContext, RpcException } from '@nestjs/microservices';
-import { Observable, of, type Observer, type Subscriber } from 'rxjs';
+import { Observable, of } from 'rxjs';
 import type { Attempt } from '../consumption/attempt.js';
 import { NotDurableError } from '../errors/errors.js';
-import { isAfterFailure } from '../errors/infrastructure.js';
-import { KafkaTransportError } from '../errors/kafka-transport.error.js';
 import { isPromise } from '../runtime/is-promise.js';
 import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
@@ -21,7 +20,8 @@ import {
 } from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type Admitted, type DurableCore } from './group-enlistment.js';
-import { durableRuns, expectNothingNested, outsideRuns, type HandlerRun } from './handler-run.js';
+import { durableRuns } from './handler-run.js';
+import { calledAgain, failure, RunResults } from './run-results.js';
 
 /**
  * Runs a handler inside the transaction of its group, once per idempotency key. Bound to every Kafka handler by
@@ -29,6 +29,9 @@ import { durableRuns, expectNothingNested, outsideRuns, type HandlerRun } from '
  */
 @Injectable()
 export class DurableInterceptor implements NestInterceptor {
+  private readonly log = new Logger(DurableInterceptor.name);
+  private readonly told = new Set<string>();
+
   constructor(
     @Inject(DURABLE_CORE) private readonly core: DurableCore,
     private readonly handlers: DurableMetadataAccessor,
@@ -47,8 +50,9 @@ export class DurableInterceptor implements NestInterceptor {
     const handler = this.handlers.of(context);
     if (!handler.durable) return next.handle();
     const attempt = attemptOf(rpcContext);
-    // Bound twice, by the module and by a decorator: the outer one has done it all.
-    if (attempt?.resource instanceof GroupEnlistment) return next.handle();
+    if (attempt?.resource instanceof GroupEnlistment) {
+      return this.again(attempt, attempt.resource, handler.id, next);
+    }
     const mode = handler.mode ?? this.core.mode;
     const enlisted = attempt?.group.enlisted;
     if (attempt && enlisted instanceof GroupEnlistment && enlisted.mode !== mode) {
@@ -78,9 +82,9 @@ export class DurableInterceptor implements NestInterceptor {
         throw new RpcException('An operator ends this parked record');
       }
       const admitted = enlistment.admit(attempt, handler);
-      if (!isPromise(admitted)) return entered(attempt, enlistment, admitted, next);
+      if (!isPromise(admitted)) return this.entered(attempt, enlistment, admitted, next);
       return admitted
-        .then((run) => entered(attempt, enlistment, run, next))
+        .then((run) => this.entered(attempt, enlistment, run, next))
         .catch((error: unknown) => {
           throw failure(attempt, enlistment, error);
         });
@@ -88,83 +92,51 @@ export class DurableInterceptor implements NestInterceptor {
       throw failure(attempt, enlistment, error);
     }
   }
+
+  private entered(
+    attempt: Attempt,
+    enlistment: GroupEnlistment,
+    run: Admitted,
+    next: CallHandler,
+  ): Observable<unknown> {
+    if (!run) return of(undefined);
+    return new Observable((subscriber) => {
+      const results = new RunResults(attempt, enlistment, run, subscriber, this.tellCalledAgain);
+      // Not ended with the subscriber: a handler that was given up goes on until its end.
+      durableRuns.run(run, () => void next.handle().subscribe(results));
+    });
+  }
+
+  /** It has been here with this attempt before. */
+  private again(
+    attempt: Attempt,
+    enlistment: GroupEnlistment,
+    handler: string,
+    next: CallHandler,
+  ): Observable<unknown> {
+    // Bound twice, by the module and by a decorator: the outer one has done it all.
+    if (enlistment.isRunOf(attempt, durableRuns.getStore())) return next.handle();
+    if (attempt.replayed) return of(undefined);
+    // An interceptor around it, which subscribes to the run for a second time.
+    this.tellCalledAgain(handler);
+    throw failure(attempt, enlistment, attempt.thrown ? attempt.thrown.error : calledAgain(handler));
+  }
+
+  /** Once for each handler. */
+  private readonly tellCalledAgain = (handler: string): void => {
+    if (this.told.has(handler)) return;
+    this.told.add(handler);
+    this.log.warn(
+      `${handler} was called again by an interceptor and did not run: both runs would be in one transaction. A record that ` +
+        'failed is tried again by the option "retry", a request if a KafkaRetriableException is thrown. Said once for each ' +
+        'handler.',
+    );
+  };
 }
 
 /** A letter was parked for one handler; another one that shares its method, by inheritance, has no part in it. */
 function isForAnother({ delivery: { letter } }: Attempt, { id }: DurableHandler): boolean {
   return letter !== undefined && letter.handler !== id;
-}
-
-function entered(
-  attempt: Attempt,
-  enlistment: GroupEnlistment,
-  run: Admitted,
-  next: CallHandler,
-): Observable<unknown> {
-  if (!run) return of(undefined);
-  return new Observable((subscriber) => {
-    const results = new RunResults(attempt, enlistment, run, subscriber);
-    // Not ended with the subscriber: a handler that was given up goes on until its end.
-    durableRuns.run(run, () => void next.handle().subscribe(results));
-  });
-}
-
-/**
- * Hands a handler's values on at its end: what a stream still had to write would miss the commit. They go on outside of the
- * run, where `DurablePool` is an ordinary pool to the interceptors and filters around.
- */
-class RunResults implements Observer<unknown> {
-  private readonly values: unknown[] = [];
-
-  constructor(
-    private readonly attempt: Attempt,
-    private readonly enlistment: GroupEnlistment,
-    private readonly run: HandlerRun,
-    private readonly subscriber: Subscriber<unknown>,
-  ) {}
-
-  next(value: unknown): void {
-    this.values.push(value);
-  }
-
-  error(error: unknown): void {
-    const thrown = failure(this.attempt, this.enlistment, error);
-    this.end();
-    outsideRuns(() => this.subscriber.error(thrown));
-  }
-
-  complete(): void {
-    try {
-      expectNothingNested(this.run);
-      this.run.steps.expectEnded();
-      const lost = this.enlistment.explain(this.attempt, undefined);
-      if (lost) throw lost;
-    } catch (error) {
-      return this.error(error);
-    }
-    this.end();
-    outsideRuns(() => {
-      for (const value of this.values) this.subscriber.next(value);
-      this.subscriber.complete();
-    });
-  }
-
-  private end(): void {
-    this.run.open = false;
-    this.enlistment.returned(this.attempt);
-  }
-}
-
-/** What exception filters get. They come next and make something else of it; the engine decides by what was thrown. */
-function failure(attempt: Attempt, enlistment: GroupEnlistment, error: unknown): unknown {
-  const thrown = enlistment.explain(attempt, error);
-  attempt.thrown = { error: thrown };
-  // Handlers that run at once share a transaction: one of them failed first.
-  attempt.blameless = attempt.group.order.isConcurrent && isAfterFailure(error);
-  // Nest logs errors that it does not know, with their stack, at every attempt: ours are reported by the engine, once.
-  return thrown instanceof KafkaTransportError
-    ? new RpcException({ status: 'error', message: thrown.message })
-    : thrown;
 }
 
 function foreignTransport(handler: string): string {

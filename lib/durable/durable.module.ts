@@ -23,6 +23,7 @@ import { systemClock } from '../runtime/clock.js';
 import { OutgoingProducer } from '../transport/outgoing-producer.js';
 import { ServerKafka } from '../transport/server-kafka.js';
 import { builtInTransport, isBuiltInServer, refuseToListen } from './built-in-server.js';
+import { watchCalls } from './call-watch.js';
 import { asyncOptions, checked } from './check-options.js';
 import { DURABLE_CORE } from './durable-core.js';
 import { DurableExecution } from './durable-execution.js';
@@ -47,6 +48,7 @@ import { expectDistinctNames, handlersByName, markHandlers } from './handler-nam
 import { currentHandler, currentNested } from './handler-run.js';
 import { LateEnlistment, offerLateEnlistment } from './late-enlistment.js';
 import { OutboxOutlet } from './outbox-outlet.js';
+import { offerMemory } from './offer-memory.js';
 import { offerParking } from './parking-lot.js';
 import { offerTruncations } from './offer-truncations.js';
 import { LetterRedriver } from './letter-redriver.js';
@@ -75,6 +77,7 @@ export class DurableModule
     private readonly watch: ServerWatch,
     private readonly pool: DurablePool,
     late: LateEnlistment,
+    @Inject(DURABLE_OPTIONS) options: DurableModuleOptions,
     private readonly modules: ModulesContainer,
   ) {
     const imported = [...modules.values()].filter(({ metatype }) => metatype === DurableModule);
@@ -87,8 +90,10 @@ export class DurableModule
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
+    watchCalls(modules, probe !== undefined);
     offerParking(modules, ledger, core.clock);
     offerTruncations(modules, core, new Logger('DurableModule'));
+    offerMemory(modules, options.retention ?? DEFAULT_RETENTION);
     modules.getRpcTargetRegistry().subscribe((server: unknown) => {
       if (isBuiltInServer(server)) refuseToListen(server);
     });
@@ -236,7 +241,7 @@ function createCore(options: DurableModuleOptions, ledger: Ledger): DurableCore 
   const clock = options.clock ?? systemClock;
   const keyHeader = options.keyHeader ?? DEFAULT_KEY_HEADER;
   const dispatcher = new OutboxDispatcher(ledger, keyHeader, clock, new Logger('DurableOutbox'));
-  const fences = new FenceRegistry(ledger, dispatcher, clock);
+  const fences = new FenceRegistry(ledger, dispatcher, clock, new Logger('DurableModule'));
   const { lease = DEFAULT_LEASE, mode = 'transaction' } = options;
   const leases = new LeaseKeeper(ledger.claims, lease, clock, new Logger('DurableLedger'));
   return { ledger, fences, dispatcher, counters: new LedgerCounters(), leases, mode, keyHeader, clock };

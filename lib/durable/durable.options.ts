@@ -32,10 +32,10 @@ export interface DurableModuleOptions {
   fastFailover?: boolean;
   /**
    * How long executions are kept under keys that people or producers chose, and dead ones. Must exceed the time after
-   * which a key can come back: at least the retention of the topics. Default 7 days.
+   * which a key can come back: at least the retention of the topics, or a warning tells. `Infinity`: for ever. Default 7 days.
    */
   retention?: number;
-  /** How long executions are kept under message ids, and stored replies of requests without a key. Default 1 hour. */
+  /** The same under message ids, and for stored replies of requests without a key. Default 1 hour. */
   messageIdRetention?: number;
   /**
    * A Kafka client for records emitted within `DurableLedger.transaction()`, where no Kafka server listens in this
@@ -57,11 +57,14 @@ export interface DurableModuleOptions {
   clock?: Clock;
 }
 
+/** A provider that makes the options: `useClass` and `useExisting` of `forRootAsync()`. Called once, before the application starts. */
 export interface DurableOptionsFactory {
   createDurableOptions(): DurableModuleOptions | Promise<DurableModuleOptions>;
 }
 
+/** What `forRootAsync()` takes: one of `useFactory`, `useClass` and `useExisting`. What it gives is checked as by `forRoot()`. */
 export interface DurableModuleAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
+  /** Called with what `inject` names. */
   useFactory?: (...args: never[]) => DurableModuleOptions | Promise<DurableModuleOptions>;
   inject?: unknown[];
   useClass?: Type<DurableOptionsFactory>;

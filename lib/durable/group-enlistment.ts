@@ -5,39 +5,25 @@ import type { Admission } from '../execution/admissions.js';
 import type { Execution, LaneWork } from '../execution/prepared-lane.js';
 import { ClaimGroup } from '../execution/claim-group.js';
 import { ExecutionGroup } from '../execution/execution-group.js';
-import type { FenceHolder, FenceRegistry } from '../execution/fence-registry.js';
+import type { FenceRegistry } from '../execution/fence-registry.js';
 import type { GroupExecutions } from '../execution/group-executions.js';
 import type { LeaseKeeper } from '../execution/lease-keeper.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
 import type { OutboxDispatcher } from '../execution/outbox-dispatcher.js';
-import {
-  describeKey,
-  fingerprint,
-  positionKey,
-  recordKey,
-  redrivenKey,
-  type IdempotencyKey,
-} from '../messages/idempotency-key.js';
+import { describeKey, fingerprint, positionKey, type IdempotencyKey } from '../messages/idempotency-key.js';
 import { encodeReply } from '../messages/packets.js';
-import { isFor, redriveOf } from '../messages/redrive-headers.js';
 import { packReplies, unpackReplies, type EncodedReply } from '../messages/reply.js';
 import type { Clock } from '../runtime/clock.js';
 import { isPromise } from '../runtime/is-promise.js';
-import { parserOf } from '../transport/nest-delivery-handler.js';
 import type { DurableHandler, ExecutionMode } from './durable-metadata.accessor.js';
-import type { HandlerRun } from './handler-run.js';
-import { keyByFunction } from './key-function.js';
+import type { DurableRun, HandlerRun } from './handler-run.js';
+import { laneWork } from './lane-work.js';
 import { boundedFacts, park } from './park.js';
 import { StepRunner } from './step-runner.js';
 
 /** What a handler is to run in, if it is to run. */
 export type Admitted = HandlerRun | undefined;
-
-interface Ran {
-  readonly execution: Execution;
-  readonly outbox: readonly OutboxRecord[];
-}
 
 /** What all enlistments of a process share. */
 export interface DurableCore {
@@ -52,6 +38,11 @@ export interface DurableCore {
   readonly clock: Clock;
 }
 
+interface Begun {
+  readonly execution: Execution;
+  readonly run: HandlerRun;
+}
+
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
 export class GroupEnlistment implements GroupResource {
   readonly isolates: boolean;
@@ -59,8 +50,7 @@ export class GroupEnlistment implements GroupResource {
   private readonly executions: GroupExecutions;
   private readonly works = new Map<string, LaneWork>();
   private readonly letters = new Map<Delivery, OutboxRecord | undefined>();
-  /** Kept until the commit: no more of each run than that asks for. */
-  private readonly runs = new Map<Attempt, Ran>();
+  private readonly runs = new Map<Attempt, Begun>();
 
   constructor(
     private readonly group: Group,
@@ -133,6 +123,11 @@ export class GroupEnlistment implements GroupResource {
     if (ran) this.executions.close(ran.execution);
   }
 
+  /** Whether `run` is what the attempt's handler was to run in. */
+  isRunOf(attempt: Attempt, run: DurableRun | undefined): boolean {
+    return run !== undefined && this.runs.get(attempt)?.run === run;
+  }
+
   /** What an attempt's error, or `undefined` for a success, really means. */
   explain(attempt: Attempt, error: unknown): unknown {
     return this.executions.explain(this.runs.get(attempt)?.execution, error);
@@ -145,7 +140,7 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [{ record, lane: work.lane, reply, outbox: ran?.outbox ?? [] }];
+      return [{ record, lane: work.lane, reply, outbox: ran?.run.outbox ?? [] }];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -160,9 +155,10 @@ export class GroupEnlistment implements GroupResource {
   }
 
   doneBelow(offset: bigint): void {
-    const { host, deliveries } = this.group;
+    const { host, deliveries, progress } = this.group;
     const { topicId, partition } = deliveries[0]!.partition;
-    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset);
+    const { leaderEpoch } = progress;
+    void this.core.fences.doneBelow({ group: host.groupId, topicId, partition }, offset, leaderEpoch);
   }
 
   rollback(): Promise<void> {
@@ -294,10 +290,21 @@ export class GroupEnlistment implements GroupResource {
     attempt.key = key;
     const opened = this.executions.open(execution, (error) => attempt.cancel(error));
     const { client, outbox } = opened;
-    this.runs.set(attempt, { execution, outbox });
     const steps = new StepRunner(opened, this.core.clock, attempt);
     const { handler } = work.lane.scope;
-    return { kind: 'handler', handler, key, attempt: attempt.number, client, outbox, open: true, steps };
+    const number = attempt.number;
+    const run: HandlerRun = {
+      kind: 'handler',
+      handler,
+      key,
+      attempt: number,
+      client,
+      outbox,
+      open: true,
+      steps,
+    };
+    this.runs.set(attempt, { execution, run });
+    return run;
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */
@@ -319,37 +326,9 @@ export class GroupEnlistment implements GroupResource {
   /** Also for an attempt that failed before it was admitted, so that it can be concluded. */
   workOf(delivery: Delivery, handler: DurableHandler): LaneWork {
     let work = this.works.get(handler.id);
-    if (!work) this.works.set(handler.id, (work = this.createWork(delivery, handler)));
+    if (!work)
+      this.works.set(handler.id, (work = laneWork(this.group, delivery, handler, this.core.keyHeader)));
     return work;
-  }
-
-  private createWork(delivery: Delivery, handler: DurableHandler): LaneWork {
-    const { host, deliveries } = this.group;
-    const { topic, topicId, partition, rebalanceId } = delivery.partition;
-    const own = deliveries.filter((other) => other.handler === delivery.handler);
-    const kinds = new Map(own.map(({ record, kind }) => [record, kind]));
-    const holder: FenceHolder = {
-      rebalanceId,
-      confirm: () => host.confirmMembership(),
-      produce: (record) => host.produce(record),
-    };
-    return {
-      lane: { scope: { group: host.groupId, handler: handler.id }, topic, topicId, partition },
-      holder,
-      isShared: this.group.order.isShared || delivery.letter !== undefined,
-      letter: delivery.letter?.sequence,
-      maxLetters: host.parkingPolicy.maxLetters,
-      records: own.map(({ record }) => record),
-      kind: (record) => kinds.get(record)!,
-      keyOf: (record, over = 0n) => {
-        if (handler.key) return keyByFunction(record, handler, parserOf(delivery.handler));
-        return redrivenKey(record, topicId, over) ?? recordKey(record, topicId, this.core.keyHeader);
-      },
-      isForOther: (record) => {
-        const redrive = redriveOf(record);
-        return redrive !== undefined && !isFor(redrive, { group: host.groupId, handler: handler.id });
-      },
-    };
   }
 }
 

@@ -61,6 +61,15 @@ export function durableNames(modules: ModulesContainer, global: boolean): Set<st
   return names;
 }
 
+/** The methods of an application's durable handlers. */
+export function durableMethods(modules: ModulesContainer, global: boolean): Set<Function> {
+  return new Set(
+    controllersOf(modules).flatMap((controller) =>
+      durableHandlers(controller, global).map(({ method }) => method),
+    ),
+  );
+}
+
 /** Tells the transport which of its handlers a durable one is: Nest hands the extras of a pattern on with its handler. */
 export function markHandlers(modules: ModulesContainer, global: boolean): void {
   const names = new Map<Function, Set<string>>();

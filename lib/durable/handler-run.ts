@@ -1,4 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
+import type { CallHandler } from '@nestjs/common';
+import type { Observable } from 'rxjs';
 import type { OutboxRecord } from '../execution/ledger.js';
 import { WrongCallOrderError } from '../errors/errors.js';
 import { NestedTransactions } from '../postgres/nested-transactions.js';
@@ -29,6 +31,17 @@ export interface HandlerRun extends Run {
   readonly steps: RunSteps;
   /** What a step's own function sees: it is inside of one. */
   readonly within?: 'step' | 'transaction' | undefined;
+  /** Set before the handler is called. */
+  calls?: RunCalls;
+}
+
+/** Stands before the handler itself, behind all interceptors. */
+export interface RunCalls {
+  /**
+   * Called whenever interceptors call the handler.
+   * @throws what the handler threw, or `WrongCallOrderError`, if it was called in this run before.
+   */
+  call(next: CallHandler): Observable<unknown>;
 }
 
 /** What a handler asks of its steps. */

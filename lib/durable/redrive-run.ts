@@ -2,7 +2,7 @@ import type { DeadCount, DeadFacts } from '../execution/ledger-redrive.js';
 import type { Scope } from '../execution/ledger.js';
 import { sleep, type Clock } from '../runtime/clock.js';
 import { operatorEvents } from '../runtime/operator-events.js';
-import { numberAtLeast, onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { checkGiven } from './ledger-filters.js';
 
 /** Which dead records to put back; what is absent says nothing. Times are milliseconds since the epoch. */
 export interface RedriveFilter extends DeadFacts {
@@ -47,7 +47,6 @@ export interface RedriveReport {
   readonly histogram: readonly DeadCount[];
 }
 
-const OPTIONS = ['dryRun', 'limit', 'rate', 'maxRedrives', 'signal'];
 const MAX_BATCH = 100;
 /** With a rate, batches begin this often per second. */
 const BATCHES_PER_SECOND = 5;
@@ -74,12 +73,12 @@ export class RedriveRun {
     options: RedriveOptions,
     private readonly clock: Clock,
   ) {
-    onlyKnown('redrive', options, OPTIONS);
-    const { dryRun = false, limit, rate, maxRedrives = 3, signal } = options;
+    checkGiven('redrive.options', options);
+    const { dryRun = false, limit = Infinity, rate = Infinity, maxRedrives = 3, signal } = options;
     this.isDry = dryRun;
-    this.limit = limit === undefined ? Infinity : wholeNumber('redrive.limit', limit, 1);
-    this.rate = rate === undefined ? Infinity : numberAtLeast('redrive.rate', rate, 0.001);
-    this.maxRedrives = wholeNumber('redrive.maxRedrives', maxRedrives, 1);
+    this.limit = limit;
+    this.rate = rate;
+    this.maxRedrives = maxRedrives;
     this.signal = signal ?? new AbortController().signal;
   }
 

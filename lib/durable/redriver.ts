@@ -1,14 +1,12 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { InvalidOptionError } from '../errors/errors.js';
 import type { ParkedHead } from '../execution/ledger-parking.js';
 import type { DeadExecution, DeadFilter } from '../execution/ledger-redrive.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import { encodedForms, positionOf } from '../messages/idempotency-key.js';
 import { redriveHeaders, redriveOf } from '../messages/redrive-headers.js';
-import { isTopicName } from '../messages/topic-name.js';
-import { onlyKnown } from '../transport/option-checks.js';
 import { DURABLE_CORE } from './durable-core.js';
 import type { DurableCore } from './group-enlistment.js';
+import { checkGiven } from './ledger-filters.js';
 import { LetterRedriver } from './letter-redriver.js';
 import { OutboxOutlet } from './outbox-outlet.js';
 import { RedriveRecipients } from './redrive-recipients.js';
@@ -21,7 +19,6 @@ import {
 } from './redrive-run.js';
 
 const PAGE = 1_000;
-const FILTERS = ['from', 'group', 'handler', 'topic', 'reason', 'errorClass', 'key', 'since', 'until'];
 
 /** Puts dead records back into their topics, under their original idempotency keys. */
 @Injectable()
@@ -34,13 +31,13 @@ export class Redriver {
   ) {}
 
   async redrive(filter: RedriveFilter, options: RedriveOptions): Promise<RedriveReport> {
-    onlyKnown('redrive filter', filter, FILTERS);
+    checkGiven('redrive', filter);
     const { ledger, clock } = this.core;
     const run = new RedriveRun(options, clock);
     const { from, key, ...facts } = filter;
-    const keys = key === undefined ? undefined : keyForms(key);
+    const keys = key === undefined ? undefined : encodedForms(key);
     await ledger.open();
-    if (from !== undefined) return this.letters.redrive(topicName(from), { ...facts, key }, run);
+    if (from !== undefined) return this.letters.redrive(from, { ...facts, key }, run);
     run.add({ parked: await this.retryParked(filter, run.isDry) });
     if (run.isDry) return run.report(await ledger.redrives.count({ ...facts, keys }));
     return this.putBack({ ...facts, keys }, run);
@@ -96,17 +93,4 @@ function outboxRecord(id: string, dead: DeadExecution, count: number): OutboxRec
   const position = positionOf(key);
   const headers = redriveHeaders(dead, { ...scope, count, offset: position?.offset });
   return { id, topic, partition, key: recordKey, value, headers };
-}
-
-function topicName(from: unknown): string {
-  if (isTopicName(from)) return from;
-  throw new InvalidOptionError(
-    'redrive filter.from',
-    "must be the name of a dead-letter topic, 'orders.dlt'",
-  );
-}
-
-function keyForms(key: unknown): Buffer[] {
-  if (typeof key === 'string' && key !== '') return encodedForms(key);
-  throw new InvalidOptionError('redrive filter.key', 'must be a text that is not empty');
 }

@@ -1,5 +1,5 @@
 import type { Attempt } from '../consumption/attempt.js';
-import { retryDelay } from '../consumption/retry-policy.js';
+import { delayWithin, retryDelay } from '../consumption/retry-policy.js';
 import { StepTimeoutError, WrongCallOrderError } from '../errors/errors.js';
 import type { OpenedRun } from '../execution/group-executions.js';
 import type { RunJournal, StepOutcome } from '../execution/run-journal.js';
@@ -46,6 +46,7 @@ export class StepRunner implements RunSteps {
     const { kind, name, retry, timeout } = step;
     const undoable = retry.attempts > 1 || timeout !== undefined;
     const { signal } = this.attempt;
+    let firstFailure: number | undefined;
     for (let failures = 0; ;) {
       signal.throwIfAborted();
       let failed = false;
@@ -66,7 +67,10 @@ export class StepRunner implements RunSteps {
       } catch (error) {
         // A step that has run and could not be recorded must not run again here.
         if (!failed || error instanceof KafkaTerminalException || ++failures >= retry.attempts) throw error;
-        await sleep(this.clock, retryDelay(retry, failures, this.clock), signal);
+        firstFailure ??= this.clock.monotonic();
+        const left = (retry.deadline ?? Infinity) - (this.clock.monotonic() - firstFailure);
+        if (left <= 0) throw error;
+        await sleep(this.clock, delayWithin(left, retryDelay(retry, failures, this.clock)), signal);
       }
     }
   }

@@ -1,5 +1,6 @@
 import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
-import { numberAtLeast, onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { object, onlyKnown, wholeNumber } from '../transport/option-checks.js';
+import { resolveRetry } from '../transport/resolve-retry.js';
 
 /** How a step is run. Times are milliseconds. */
 export interface StepOptions {
@@ -18,19 +19,14 @@ export interface ResolvedStepOptions {
 }
 
 const ONCE: RetryPolicy = { ...DEFAULT_RETRY, attempts: 1 };
-const RETRY_OPTIONS = Object.keys(DEFAULT_RETRY);
 
 /** @throws InvalidOptionError */
 export function resolveStepOptions(options: StepOptions): ResolvedStepOptions {
+  object('step', options);
   onlyKnown('step', options, ['retry', 'timeout']);
   const { retry, timeout } = options;
-  if (timeout !== undefined) wholeNumber('timeout', timeout, 1);
+  if (timeout !== undefined) wholeNumber('step.timeout', timeout, 1);
   if (retry === undefined) return { retry: ONCE, timeout };
-  onlyKnown('retry', retry, RETRY_OPTIONS);
-  const policy = { ...DEFAULT_RETRY, ...retry };
-  wholeNumber('retry.attempts', policy.attempts, 1);
-  wholeNumber('retry.initial', policy.initial, 0);
-  wholeNumber('retry.max', policy.max, 0);
-  numberAtLeast('retry.factor', policy.factor, 1);
-  return { retry: policy, timeout };
+  object('step.retry', retry);
+  return { retry: resolveRetry('step.retry', retry), timeout };
 }

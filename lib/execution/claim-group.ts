@@ -2,7 +2,7 @@ import { CommitUnknownError, ExecutionInWorkError, FencedError, LeaseLostError }
 import type { KafkaRecord } from '../messages/record.js';
 import { Admissions, type Admission } from './admissions.js';
 import { reached, type Execution, type LaneWork, type PreparedLane } from './prepared-lane.js';
-import { ClaimJournal } from './claim-journal.js';
+import { ClaimJournal, type StepOutlet } from './claim-journal.js';
 import type { HoldVerdict } from './claims.js';
 import { recordsOf } from './execution-group.js';
 import type { FenceRegistry } from './fence-registry.js';
@@ -25,7 +25,7 @@ export class ClaimGroup implements GroupExecutions {
   private readonly running = new Set<Execution>();
   private over = false;
 
-  /** @param dispatch see `ClaimJournal`. */
+  /** @param dispatch has produced what a step's transaction committed. Never rejects. */
   constructor(
     private readonly ledger: Ledger,
     private readonly fences: FenceRegistry,
@@ -60,7 +60,11 @@ export class ClaimGroup implements GroupExecutions {
     const lease = this.leaseOf(execution);
     lease.watch(execution.claim.key, onLost);
     this.running.add(execution);
-    const journal = () => new ClaimJournal(this.ledger, execution, lease, this.keeper.clock, this.dispatch);
+    const outlet: StepOutlet = {
+      dispatch: this.dispatch,
+      doubt: (error) => this.haveTakenAnew(execution, error),
+    };
+    const journal = () => new ClaimJournal(this.ledger, execution, lease, this.keeper.clock, outlet);
     return { client: undefined, outbox: [], journal };
   }
 
@@ -153,6 +157,16 @@ export class ClaimGroup implements GroupExecutions {
     this.fences.advance(fence, nextOffset);
     if (parking) noteParking(this.fences, lane, parking);
     return completed.flatMap(({ outbox }) => outbox);
+  }
+
+  /**
+   * Has the execution's next run produce what a step of this one may have left in the outbox: its fence is taken anew before
+   * it, which waits for the step's transaction to end and finds what it committed. Not in a shared lane: that would fence
+   * the groups beside this one, and have handlers run again that are through. There it is left to a sweep.
+   */
+  private haveTakenAnew({ fence }: Execution, error: CommitUnknownError): void {
+    const of = this.admissions.claimed.find((lane) => lane.fence === fence);
+    if (of && !of.work.isShared) this.fences.forget(fence, error);
   }
 
   /** Everything of a lane but `done`, and but what still runs. */

@@ -1,4 +1,4 @@
-import { LedgerUnreachableError } from '../errors/errors.js';
+import { CommitUnknownError, LedgerUnreachableError } from '../errors/errors.js';
 import type { Clock } from '../runtime/clock.js';
 import type { Execution } from './prepared-lane.js';
 import { insist } from './insist.js';
@@ -7,15 +7,22 @@ import type { Ledger, OutboxRecord } from './ledger.js';
 import type { RunJournal, StepOutcome } from './run-journal.js';
 import type { RecordedStep } from './step-journal.js';
 
+/** What becomes of the records that transactions of steps emit. Neither call throws. */
+export interface StepOutlet {
+  /** They are committed. */
+  dispatch(outbox: readonly OutboxRecord[]): void;
+  /** Some may be committed, or none: the answer was lost. */
+  doubt(error: CommitUnknownError): void;
+}
+
 /** Claim mode: keeps the steps of a run in transactions of their own, each for as long as the claim is held. */
 export class ClaimJournal implements RunJournal {
-  /** @param dispatch has produced what a step's transaction committed. Never rejects. */
   constructor(
     private readonly ledger: Ledger,
     private readonly execution: Execution,
     private readonly lease: Lease,
     private readonly clock: Clock,
-    private readonly dispatch: (outbox: readonly OutboxRecord[]) => void,
+    private readonly outlet: StepOutlet,
   ) {}
 
   async load(): Promise<readonly RecordedStep[]> {
@@ -40,13 +47,18 @@ export class ClaimJournal implements RunJournal {
       // A process that is stopped in the middle must not keep what it has locked from its successor.
       await transaction.begin(lane);
       const { step, outbox } = await work(transaction.client);
-      await transaction.commit({
-        releases: [],
-        replies: [],
-        outbox: outbox.map((record) => ({ lane, record })),
-        steps: [this.stored(step)],
-      });
-      this.dispatch(outbox);
+      await transaction
+        .commit({
+          releases: [],
+          replies: [],
+          outbox: outbox.map((record) => ({ lane, record })),
+          steps: [this.stored(step)],
+        })
+        .catch((error: unknown) => {
+          if (error instanceof CommitUnknownError && outbox.length > 0) this.outlet.doubt(error);
+          throw error;
+        });
+      this.outlet.dispatch(outbox);
     } catch (error) {
       if (!transaction.broken) throw error;
       throw new LedgerUnreachableError("The connection of a step's transaction was lost", { cause: error });

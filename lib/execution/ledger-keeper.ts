@@ -8,6 +8,7 @@ import type { OutboxDispatcher, RecordProducer } from './outbox-dispatcher.js';
 
 /** How often things are done, and what they go by; milliseconds and counts. */
 export interface KeeperSettings {
+  /** `Infinity`: for ever. */
   readonly retention: Retention;
   /** Between two signs of life. Who has given none for three of these is dead. Default 5 000. */
   readonly beatInterval?: number | undefined;
@@ -25,12 +26,15 @@ const SWEEP_PATIENCE = 10_000;
 /** Age from which outbox records are swept although the owner of their lane lives. */
 const ABANDONED = 60_000;
 const PRUNE_BATCH = 2_000;
+/** Stands for "for ever": a store may have no time that is older than this by much. */
+const CENTURY = 100 * 365 * 24 * 3_600_000;
 /** Batches of a round that found little: an old ledger is gone through at leisure. */
 const MAX_IDLE_BATCHES = 50;
 
 /** Keeps the ledger in order while the application runs: signs of life, sweeps, pruning. */
 export class LedgerKeeper {
   private readonly tasks: readonly Periodic[];
+  private readonly retention: Retention;
   private readonly silence: number;
   private readonly settled: number;
   private readonly ending = new AbortController();
@@ -40,13 +44,17 @@ export class LedgerKeeper {
     private readonly care: LedgerCare,
     private readonly dispatcher: OutboxDispatcher,
     private readonly producer: () => RecordProducer | undefined,
-    private readonly settings: KeeperSettings,
+    settings: KeeperSettings,
     private readonly clock: Clock,
     log: Log,
   ) {
     const { beatInterval = 5_000, sweepInterval = 5_000, settled = 10_000, retention } = settings;
     const shorter = Math.min(retention.keys, retention.messageIds);
     const pruneInterval = settings.pruneInterval ?? Math.min(60_000, Math.max(1_000, shorter / 4));
+    this.retention = {
+      keys: Math.min(retention.keys, CENTURY),
+      messageIds: Math.min(retention.messageIds, CENTURY),
+    };
     this.silence = 3 * beatInterval;
     this.settled = settled;
     const periodic = (what: string, pause: number, work: (stopping: () => boolean) => Promise<void>) =>
@@ -101,7 +109,7 @@ export class LedgerKeeper {
 
   private async prune(stopping: () => boolean): Promise<void> {
     for (let idle = 0; idle < MAX_IDLE_BATCHES && !stopping();) {
-      const { deleted, more } = await this.care.prune(this.settings.retention, PRUNE_BATCH);
+      const { deleted, more } = await this.care.prune(this.retention, PRUNE_BATCH);
       if (!more) return;
       if (deleted < PRUNE_BATCH / 2) idle++;
     }

@@ -1,7 +1,10 @@
 import type { RecordHeader } from '../messages/record.js';
 
+/** Where an idempotency key is unique: a handler within a consumer group. */
 export interface Scope {
+  /** With Nest's postfix: `billing-server`. */
   readonly group: string;
+  /** `Class.method`, or what `@Durable({ name })` says. */
   readonly handler: string;
 }
 
@@ -45,6 +48,8 @@ export interface Fence {
    * claim these too, for an earlier owner in claim mode may have them in work. Absent: none.
    */
   readonly inWork?: readonly bigint[] | undefined;
+  /** Not lower than the leader epoch of any record that the ledger knows of by its position. Absent: nobody knows. */
+  readonly leaderEpoch?: number | undefined;
 }
 
 /** One record's wish to run. */

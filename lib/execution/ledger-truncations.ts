@@ -16,4 +16,10 @@ export interface LedgerTruncations {
    * @throws FencedError if the epoch was superseded; nothing was changed
    */
   lower(fence: Fence, end: bigint): Promise<void>;
+  /**
+   * The log of the leader of this epoch has all that the ledger knows of the lane: stores the epoch, unless a higher one is
+   * stored. Others may be at work in the lane.
+   * @throws FencedError if the fence's epoch was superseded
+   */
+  follow(fence: Fence, leaderEpoch: number): Promise<void>;
 }

@@ -92,7 +92,7 @@ export interface Conclusion {
   readonly state: Exclude<ExecutionState, 'completed' | 'claimed'>;
   readonly attempts: number;
   /** Class and message of the last error; bounded by the caller. */
-  readonly error: { readonly name: string; readonly message: string } | null;
+  readonly error: { readonly name: string; readonly message: string };
   /** The error reply, for requests. */
   readonly reply: Buffer | null;
   /** For `dead`: why, and the record with all its bytes. */

@@ -12,6 +12,8 @@ export interface KafkaRecord {
   /** `null` is a tombstone. */
   readonly value: Buffer | null;
   readonly headers: readonly RecordHeader[];
+  /** Of the partition leader that appended it: never lower than that of the record before. Absent where nobody knows. */
+  readonly leaderEpoch?: number | undefined;
 }
 
 /** A record to be produced. */

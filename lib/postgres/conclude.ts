@@ -130,13 +130,9 @@ async function belongingsOf(
   { fence: { lane }, execution, error, reply, deadLetter, outbox }: Conclusion,
 ): Promise<Call[]> {
   const { key } = execution;
-  const calls: Call[] = [];
-  if (error !== null) {
-    calls.push([
-      statements.addFailure,
-      [scopeId, key, storableText(error.name), storableText(error.message)],
-    ]);
-  }
+  const calls: Call[] = [
+    [statements.addFailure, [scopeId, key, storableText(error.name), storableText(error.message)]],
+  ];
   if (deadLetter !== null) {
     calls.push([
       statements.addDeadLetter,

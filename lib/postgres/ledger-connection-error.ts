@@ -8,18 +8,25 @@ const REFUSED = /^(?:28|3D)/;
 
 /**
  * Canceled by a timeout or by hand (57014), permission withdrawn (42501), tables or schema gone (42P01, 3F000), a session
- * ended for idling (25P03, 25P04), system and internal errors (58, XX).
+ * ended for idling (25P03, 25P04), prepared statements that the connection does not have, has already, or has for tables
+ * that have changed (26000, 42P05, 0A000), system and internal errors (58, XX).
  */
-const OUT_OF_ORDER = /^(?:57014|42501|42P01|3F000|25P03|25P04|58...|XX...)$/;
+const OUT_OF_ORDER = /^(?:57014|42501|42P01|3F000|25P03|25P04|26000|42P05|0A000|58...|XX...)$/;
 
 const SCHEMA_GONE =
   'The schema of the ledger was dropped or renamed while this process was running: put it back, or have it made anew by ' +
   'starting the process again with "migrate: true" (a new one remembers nothing)';
 
+const STATEMENTS_GONE =
+  'If there is a connection pooler in between that does not follow prepared statements (PgBouncer before 1.21), set ' +
+  '"prepare: false"; otherwise look for code that deallocates them';
+
 /** What to do where waiting will not help. */
 const REMEDIES: ReadonlyMap<string, string> = new Map([
   ['42P01', SCHEMA_GONE],
   ['3F000', SCHEMA_GONE],
+  ['26000', STATEMENTS_GONE],
+  ['42P05', STATEMENTS_GONE],
   ['42501', "The database user has lost its privileges on the ledger's tables; the README lists them"],
 ]);
 

@@ -39,7 +39,7 @@ export class PostgresReader implements LedgerReader {
   async list(filter: ExecutionFilter, limit: number, after: string | undefined): Promise<ExecutionPage> {
     const { group, handler, state, since, until } = filter;
     const [finishedAt, scopeId, key] = after === undefined ? [null, null, null] : pageKey(after);
-    const rows = await this.pool().run(this.statements.list, [
+    const rows = await this.pool().run(this.listing(state), [
       group ?? null,
       handler ?? null,
       state === undefined ? null : STATE_NUMBERS[state],
@@ -56,6 +56,12 @@ export class PostgresReader implements LedgerReader {
       executions: page.map(execution),
       next: rows.length > limit ? cursor(page[page.length - 1]!) : undefined,
     };
+  }
+
+  /** Few are not completed: those are found by what only they have. */
+  private listing(state: ExecutionState | undefined) {
+    if (state === undefined || state === 'completed') return this.statements.list;
+    return state === 'claimed' ? this.statements.listClaimed : this.statements.listUnsuccessful;
   }
 
   async counts({ group, handler }: Partial<Scope>): Promise<ScopeCounts[]> {

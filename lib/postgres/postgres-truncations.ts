@@ -6,6 +6,7 @@ import { MAX_OFFSET, positionKey } from '../messages/idempotency-key.js';
 import type { Clock } from '../runtime/clock.js';
 import { fencedMessage } from './claim-lane.js';
 import type { OpenLedger } from './postgres-failures.js';
+import { PATIENCE } from './take-fence.js';
 import type { Statement, Statements } from './statements.js';
 
 /** Tables with what is stored under a key, the one first that others wait for; and whether they repeat its topic's id. */
@@ -35,6 +36,11 @@ function createTruncationStatements(schema: string) {
     lower: statement(
       `update ${s}.fence
        set next_offset = least(next_offset, $5::bigint), previous_offset = least(previous_offset, $5::bigint)
+       where ${inLane} and epoch = $4::bigint
+       returning 1`,
+    ),
+    follow: statement(
+      `update ${s}.fence set leader_epoch = greatest(leader_epoch, $5::int)
        where ${inLane} and epoch = $4::bigint
        returning 1`,
     ),
@@ -99,6 +105,17 @@ export class PostgresTruncations implements LedgerTruncations {
       [own.forgetFailures, held],
       [own.addFence, moved],
       ...own.move.map((statement) => [statement, moved] as const),
+    ]);
+    if (rows[1]!.length === 0) throw new FencedError(fencedMessage(lane, epoch));
+  }
+
+  /** A group that waits for this one may hold the row: it gives up rather than to wait for each other. */
+  async follow({ lane, epoch }: Fence, leaderEpoch: number): Promise<void> {
+    const { pool, scopes } = this.opened();
+    const scopeId = await scopes.of(lane.scope);
+    const { rows } = await pool.transaction([
+      [{ text: `set local lock_timeout = '${PATIENCE}'` }],
+      [this.own.follow, [scopeId, lane.topicId, lane.partition, String(epoch), leaderEpoch]],
     ]);
     if (rows[1]!.length === 0) throw new FencedError(fencedMessage(lane, epoch));
   }

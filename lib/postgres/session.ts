@@ -26,8 +26,11 @@ export interface BatchResult {
 /** Milliseconds that a rollback may take. One that takes longer waits for a query that does not end. */
 const ROLLBACK_PATIENCE = 500;
 
-/** SQLSTATE of a write that was refused. */
-const READ_ONLY = '25006';
+/**
+ * What a connection is of no more use after: it refuses writes (25006), or does not have the prepared statements that it is
+ * taken to have (26000, 42P05), or has them for tables that have changed (0A000).
+ */
+const UNFIT = /^(?:25006|26000|42P05|0A000)$/;
 
 /**
  * One connection while it is checked out of the pool. Notices when it breaks, and never goes back to the pool broken or
@@ -35,7 +38,7 @@ const READ_ONLY = '25006';
  */
 export class Session {
   private lost = false;
-  private readOnly = false;
+  private unfit = false;
   private released = false;
   private gathering = false;
   private cutting: Promise<void> | undefined;
@@ -58,7 +61,7 @@ export class Session {
   /** Has `error` tell whether the connection is gone, for queries that did not run through this session. */
   note(error: unknown): void {
     if (isConnectionLoss(error)) this.lost = true;
-    if (sqlState(error) === READ_ONLY) this.noteReadOnly();
+    if (UNFIT.test(sqlState(error) ?? '')) this.unfit = true;
   }
 
   /**
@@ -66,7 +69,7 @@ export class Session {
    * for life, and behind one address another server may be the primary by now.
    */
   noteReadOnly(): void {
-    this.readOnly = true;
+    this.unfit = true;
   }
 
   async run(statement: Statement, values: readonly Parameter[] = []): Promise<readonly Row[]> {
@@ -108,7 +111,7 @@ export class Session {
     this.client.off('error', this.onLoss);
     this.client.off('end', this.onLoss);
     const status = this.client.getTransactionStatus?.();
-    const unusable = this.lost || this.readOnly || (status !== 'I' && status != null);
+    const unusable = this.lost || this.unfit || (status !== 'I' && status != null);
     this.onRelease(this);
     this.client.release(unusable);
   }

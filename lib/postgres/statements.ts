@@ -60,12 +60,16 @@ export function createStatements(schema: string, prepare: boolean) {
     // The epoch is drawn again in the update because values() was computed before the wait for the row.
     takeFence: named(
       'take_fence',
-      `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner)
-       values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text)
+      `insert into ${s}.fence (scope_id, topic_id, partition, next_offset, previous_offset, epoch, topic, owner,
+         leader_owner)
+       values ($1::int, $2::uuid, $3::int, 0, 0, nextval('${s.replaceAll("'", "''")}.fence_epoch'), $4::text, $5::text,
+         hashtext($5::text))
        on conflict (scope_id, topic_id, partition) do update
          set epoch = nextval('${s.replaceAll("'", "''")}.fence_epoch'), topic = excluded.topic, owner = excluded.owner,
-             taken_at = excluded.taken_at
-       returning epoch, next_offset`,
+             taken_at = excluded.taken_at,
+             leader_epoch = case when fence.leader_owner = hashtext(fence.owner) then fence.leader_epoch end,
+             leader_owner = excluded.leader_owner
+       returning epoch, next_offset, leader_epoch`,
     ),
     // What an earlier topic of this name left behind comes along: nobody else will ever ask for it.
     findUndispatched: named(
@@ -221,10 +225,11 @@ export function createStatements(schema: string, prepare: boolean) {
     ),
     addFailure: named(
       'add_failure',
-      `insert into ${s}.failure (scope_id, key, error_name, error_message)
-       values ($1::int, $2::bytea, $3::text, $4::text)
+      `insert into ${s}.failure (scope_id, key, error_name, error_message, ended_at)
+       select scope_id, key, $3::text, $4::text, finished_at
+       from ${s}.execution where scope_id = $1::int and key = $2::bytea
        on conflict (scope_id, key) do update
-         set error_name = excluded.error_name, error_message = excluded.error_message`,
+         set error_name = excluded.error_name, error_message = excluded.error_message, ended_at = excluded.ended_at`,
     ),
     addDeadLetter: named(
       'add_dead_letter',

@@ -11,7 +11,7 @@ import type { Statements } from './statements.js';
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /** How long one wait for the previous owner's transaction lasts before something is done about it. */
-const PATIENCE = '5s';
+export const PATIENCE = '5s';
 
 /** Waits in a row; a minute in all. */
 const MAX_WAITS = 12;
@@ -59,6 +59,7 @@ export async function takeFence(
           epoch: BigInt(String(taken['epoch'])),
           nextOffset,
           rowsBelow: end > nextOffset ? end : nextOffset,
+          leaderEpoch: taken['leader_epoch'] === null ? undefined : Number(taken['leader_epoch']),
           ...(inWork.length > 0 && { inWork }),
         },
         undispatched: rows[3]!.map(outboxRecord),

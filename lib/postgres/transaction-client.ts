@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg';
 import { UnsupportedError, WrongCallOrderError } from '../errors/errors.js';
+import { deallocatesAll } from './deallocation.js';
 import { sendQuery } from './send-query.js';
 import type { Session } from './session.js';
 import { sharedEffect } from './shared-effect.js';
@@ -23,6 +24,10 @@ const notBegunMessage =
 const ownEndMessage = (command: string) =>
   `A handler sent ${command.toUpperCase()} through its transaction's client. The transaction belongs to the library: it ` +
   'commits when the handler returns and rolls back when it throws. Use a savepoint for a part that may fail.';
+
+const deallocateMessage =
+  "A handler sent DEALLOCATE ALL through its transaction's client. The connection has prepared statements of the library, " +
+  'which would fail from then on. Deallocate your own by their names.';
 
 const concurrentMessage = (statement: string) =>
   `A handler sent ${statement} while groupCommit.concurrent is on. Handlers of a group then share one transaction at the ` +
@@ -48,6 +53,7 @@ export function createTransactionClient(
     const text = textOf(args[0]);
     const command = transactionEnd(text);
     if (command !== undefined) return refuse(args, new WrongCallOrderError(ownEndMessage(command)));
+    if (deallocatesAll(text)) return refuse(args, new UnsupportedError(deallocateMessage));
     const shared = isConcurrent ? sharedEffect(text) : undefined;
     if (shared !== undefined) return refuse(args, new UnsupportedError(concurrentMessage(shared)));
     if (isConcurrent) session.gather();

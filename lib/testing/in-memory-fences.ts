@@ -23,7 +23,8 @@ export async function takeFence(
   const before = store.fences.get(name);
   const nextOffset = before?.nextOffset ?? 0n;
   const previousOffset = before?.previousOffset ?? 0n;
-  store.fences.set(name, { lane, epoch, nextOffset, previousOffset, owner });
+  const leaderEpoch = before?.leaderEpoch;
+  store.fences.set(name, { lane, epoch, nextOffset, previousOffset, owner, leaderEpoch });
   const left = [...store.outbox.values()].filter(
     (stored) => stored.lane !== null && isLeftTo(lane, stored.lane),
   );
@@ -32,7 +33,7 @@ export async function takeFence(
   const inWork = [...store.claims.values()]
     .filter((claim) => laneName(claim.lane) === name)
     .map(({ offset }) => offset);
-  const fence = { lane, epoch, nextOffset, rowsBelow, ...(inWork.length > 0 && { inWork }) };
+  const fence = { lane, epoch, nextOffset, rowsBelow, leaderEpoch, ...(inWork.length > 0 && { inWork }) };
   return { fence, undispatched: left.map(({ record }) => record), parked: parkedOf(store, lane) };
 }
 

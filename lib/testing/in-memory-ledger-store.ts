@@ -24,6 +24,7 @@ export interface StoredExecution extends KnownExecution {
 
 export interface StoredFence {
   readonly lane: Lane;
+  readonly leaderEpoch?: number | undefined;
   readonly nextOffset: bigint;
   /** Where it stood before its last move: a release goes back no further. */
   readonly previousOffset: bigint;

@@ -260,8 +260,9 @@ export class InMemoryTransaction implements LedgerTransaction {
     }));
     for (const [name, fence] of this.fences) {
       // In a lane that is shared, it may have been moved meanwhile.
-      const nextOffset = max(fence.nextOffset, store.fences.get(name)!.nextOffset);
-      store.fences.set(name, { ...fence, nextOffset });
+      const stored = store.fences.get(name)!;
+      const nextOffset = max(fence.nextOffset, stored.nextOffset);
+      store.fences.set(name, { ...fence, nextOffset, leaderEpoch: stored.leaderEpoch });
     }
     for (const [name, execution] of this.executions) store.executions.set(name, execution);
     // A failure that was taken over is history; its error reply must not answer for the new run.

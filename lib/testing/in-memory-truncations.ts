@@ -41,6 +41,14 @@ export class InMemoryTruncations implements LedgerTruncations {
     });
   }
 
+  async follow({ lane, epoch }: Fence, leaderEpoch: number): Promise<void> {
+    await this.host.reach();
+    const { fences } = this.store;
+    const fence = fences.get(laneName(lane));
+    if (fence?.epoch !== epoch) throw superseded(lane, epoch);
+    fences.set(laneName(lane), { ...fence, leaderEpoch: Math.max(fence.leaderEpoch ?? 0, leaderEpoch) });
+  }
+
   /** What is stored under positions from `end` on, to a topic of its own. */
   private move(lane: Lane, end: bigint): void {
     const { store } = this;

@@ -85,6 +85,7 @@ const SHAPE: Shape = {
   driver: having('createConsumer'),
   clock: having('setTimeout'),
   retry: object,
+  parking: object,
 };
 
 /** Checks what is checked nowhere else, before anything reads the options. */

@@ -43,6 +43,11 @@ export class HandlerRegistry {
     );
   }
 
+  /** Of these topics, each once, those that have a handler that somebody has a name for. */
+  namedAmong(topics: readonly string[]): string[] {
+    return [...new Set(topics)].filter((topic) => this.of(topic).some((handler) => namesOf(handler)));
+  }
+
   /** What to subscribe to, each once. */
   get patterns(): (string | RegExp)[] {
     const names = new Map(this.handlers.map(({ pattern }) => [String(pattern), pattern]));

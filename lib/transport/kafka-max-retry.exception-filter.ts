@@ -27,9 +27,9 @@ export type SkipHandler = (message: ReturnType<KafkaDeliveryContext['getMessage'
  * Limits how often a record may fail: after `maxRetries` failures it is skipped, and the circuit opens, so that records
  * that fail meanwhile are skipped at once. Bind it with `@UseFilters(new KafkaMaxRetryExceptionFilter(5))`.
  *
-^ * Failures are counted per record and handler, across restarts where it is durable; those of the database or the broker are not. A skipped
- * record's offset moves like any other's, never past one that is unfinished; under `DurableModule` what the handler
- * wrote is rolled back and the ledger says `skipped`.
+ * Failures are counted per record and handler, across restarts where it is durable; those of the database or the broker
+ * are not. A skipped record's offset moves like any other's, never past one that is unfinished; under `DurableModule`
+ * what the handler wrote is rolled back and the ledger says `skipped`.
  *
  * The error of a request is its answer, as without the filter. Only a `KafkaRetriableException` is tried again, until
  * `maxRetries`, and then it is the answer.

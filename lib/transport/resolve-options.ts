@@ -1,6 +1,5 @@
 import type { EngineOptions, GroupBounds } from '../consumption/engine-context.js';
 import { DEFAULT_PARKING, type ParkingPolicy } from '../consumption/parking-policy.js';
-import { DEFAULT_RETRY, type RetryPolicy } from '../consumption/retry-policy.js';
 import type { Ordering } from '../consumption/sequences.js';
 import { InvalidOptionError } from '../errors/errors.js';
 import type { KafkaRecord } from '../messages/record.js';
@@ -9,6 +8,7 @@ import { systemClock, type Clock } from '../runtime/clock.js';
 import { checkGivenOptions } from './check-given-options.js';
 import type { DeadLetterOption, KafkaTransportOptions } from './kafka-transport.options.js';
 import { flag, numberAtLeast, oneOf, onlyKnown, show, wholeNumber } from './option-checks.js';
+import { resolveRetry } from './resolve-retry.js';
 
 const KNOWN: readonly (keyof KafkaTransportOptions)[] = [
   'client',
@@ -142,7 +142,7 @@ function resolveEngine(given: KafkaTransportOptions, rebalanceTimeout: number): 
     concurrency: wholeNumber('concurrency', concurrency, 1, 1_000),
     ordering,
     groupCommit: resolveGroup(given.groupCommit, ordering),
-    retry: resolveRetry(given.retry ?? {}),
+    retry: resolveRetry('retry', given.retry ?? {}),
     onExhausted: resolveOnExhausted(given.onExhausted, ordering),
     parking: resolveParking(given.parking ?? {}),
     handlerTimeout: timeout === undefined ? undefined : wholeNumber('handlerTimeout', timeout, 1),
@@ -178,24 +178,6 @@ function resolveGroup(given: KafkaTransportOptions['groupCommit'], ordering: Ord
     stretchedMillis: group.maxMillis === undefined ? STRETCHED_GROUP_MILLIS : maxMillis,
     concurrent,
   };
-}
-
-function resolveRetry(given: Partial<RetryPolicy>): RetryPolicy {
-  onlyKnown('retry', given, Object.keys(DEFAULT_RETRY));
-  const retry = { ...DEFAULT_RETRY, ...given };
-  wholeNumber('retry.attempts', retry.attempts, 1);
-  numberAtLeast('retry.initial', retry.initial, 0);
-  numberAtLeast('retry.factor', retry.factor, 1);
-  numberAtLeast('retry.max', retry.max, 0);
-  flag('retry.jitter', retry.jitter);
-  numberAtLeast('retry.deadline', retry.deadline, 1);
-  if (retry.initial > retry.max) {
-    throw new InvalidOptionError(
-      'retry.initial',
-      `is ${retry.initial}; it must not be above retry.max (${retry.max})`,
-    );
-  }
-  return retry;
 }
 
 function resolveOnExhausted(

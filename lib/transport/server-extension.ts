@@ -14,6 +14,8 @@ export interface ServerExtension {
   beforeReading?(): Promise<void>;
   /** Waited for before a record is handled that came since; called again after a while if it rejects. */
   followLostEnd?(lost: LostEnd): Promise<void>;
+  /** Milliseconds for which it remembers idempotency keys of records. */
+  readonly memory?: number;
   /**
    * Called for a failed attempt that nothing is enlisted for: a guard that refuses keeps it from the interceptor that
    * enlists attempts.
@@ -36,6 +38,12 @@ export class ServerExtensions {
   /** Of the one that has any. */
   createParking(policy: ParkingPolicy): Parking | undefined {
     return this.all.find(({ createParking }) => createParking)?.createParking?.(policy);
+  }
+
+  /** The shortest of all; `undefined` if nobody remembers any. */
+  get memory(): number | undefined {
+    const memories = this.all.flatMap(({ memory }) => memory ?? []);
+    return memories.length === 0 ? undefined : Math.min(...memories);
   }
 
   readonly beforeReading = async (): Promise<void> => {

@@ -34,6 +34,7 @@ import { RecordRouter } from './record-router.js';
 import { replyEncoder } from './reply-encoder.js';
 import { produceLetter } from './produce-letter.js';
 import { ReplyPublisher } from './reply-publisher.js';
+import { RetentionCheck } from './retention-check.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import { ServerExtensions, type ServerExtension } from './server-extension.js';
 import { ServerSeat } from './server-seat.js';
@@ -55,6 +56,7 @@ interface Connection {
   readonly replies: ReplyPublisher;
   readonly calls: HandlerCalls;
   readonly lag: LagReporter;
+  readonly retention: RetentionCheck;
 }
 
 /** From `listen` to the end of `close`. A server that listens again takes a new one. */
@@ -221,6 +223,7 @@ export class ServerKafka
     if (registry.patterns.length > 0) await records.start();
     expectOpen(life);
     life.connection.lag.start();
+    life.connection.retention.start();
   }
 
   /** Calls share one ending: whoever closes second must not go on before the first has finished. */
@@ -232,8 +235,12 @@ export class ServerKafka
     const { connection, starting } = life;
     life.forget?.();
     if (connection) {
-      const { records, replies, producer, lag } = connection;
-      const settled = [await settle(lag.stop()), await settle(records.stop())];
+      const { records, replies, producer, lag, retention } = connection;
+      const settled = [
+        await settle(retention.stop()),
+        await settle(lag.stop()),
+        await settle(records.stop()),
+      ];
       replies.close();
       settled.push(await settle(producer.disconnect()));
       for (const error of settled) if (error) this.logger.error(error);
@@ -259,7 +266,10 @@ export class ServerKafka
     const records = this.createRecordConsumer(consumer, producer, replies, calls, parking);
     const seat = new ServerSeat(groupId, consumer, driver);
     const lag = new LagReporter(groupId, driver, records, resolved.clock, this.logger);
-    return { driver, producer, consumer, seat, records, replies, calls, lag };
+    const { memory } = this.extensions;
+    const named = () => this.registry.namedAmong(records.positions.map(({ topic }) => topic));
+    const retention = new RetentionCheck(driver, memory, named, resolved.clock, this.logger);
+    return { driver, producer, consumer, seat, records, replies, calls, lag, retention };
   }
 
   /** The Kafka client to listen with. */

@@ -70,6 +70,40 @@ describe('A broker whose log lost its end: what comes at the offsets of lost rec
       await handled(world, ['old', 10], ['lost', 8], ['new', 20], ['lost-too', 8], ['newer', 5], ['last', 3]);
     },
   );
+
+  it('also where the offset of the group was set back before, and tells nothing', async () => {
+    const world = await setting.world({
+      brokers: broker.brokers,
+      partitions: 1,
+      ordering: 'partition',
+      withoutCaller: true,
+    });
+    const log = new LogOf(world, broker);
+    const first = await world.start('service', { mode: 'transaction', ordering: 'partition' }).ready();
+    await world.publish(events('old', 10));
+    await world.settled();
+    await log.copy();
+    await world.publish(events('lost', 8));
+    await world.settled();
+    await first.stop();
+    await world.setBack(world.topics.events, 4n);
+    await log.putBack();
+    await world.publish(events('new', 20));
+
+    const second = await world.start('service', { mode: 'transaction', ordering: 'partition' }).ready();
+    await handled(world, ['old', 10], ['lost', 8], ['new', 20]);
+    await world.settled();
+    expect(second.loggedLines('the broker has lost those from 10 on')).toHaveLength(1);
+    expect(second.loggedLines('are lost')).toEqual([]);
+    await second.stop();
+
+    // What is set back once more is not handled again.
+    await world.setBack(world.topics.events, 0n);
+    const third = await world.start('service', { mode: 'transaction', ordering: 'partition' }).ready();
+    await world.publish(events('last', 3));
+    await handled(world, ['old', 10], ['lost', 8], ['new', 20], ['last', 3]);
+    expect(third.loggedLines('the broker has lost')).toEqual([]);
+  });
 });
 
 /** Every other one without a key of its own; values repeat, so that content does not tell them apart. */

@@ -42,6 +42,12 @@ export class Faults {
         this.trace.add('fault', `the coordinator drops member …${memberId.slice(-6)}`);
         return this.kafka.faults.expel(memberId);
       }
+      case 'elect': {
+        const { topic } = fault;
+        this.trace.add('fault', `partitions of ${topic} get other leaders, which have all records`);
+        for (const { partition } of this.kafka.committed(GROUP, topic)) this.kafka.elect(topic, partition);
+        return;
+      }
       case 'broker-pause':
         this.kafka.faults.pauseBroker();
         return this.healing('the broker stands still', fault.lasts, () => this.kafka.faults.resumeBroker());

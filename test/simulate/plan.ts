@@ -66,6 +66,7 @@ export type PlannedFault = { readonly step: number } & (
   | { readonly kind: 'lose-commit-answer'; readonly instance: number; readonly stored: boolean }
   | { readonly kind: 'slow-process'; readonly instance: number; readonly lasts: number; readonly by: number }
   | { readonly kind: 'expel'; readonly member: number }
+  | { readonly kind: 'elect'; readonly topic: Topic }
   | { readonly kind: 'broker-pause' | 'store-down'; readonly lasts: number }
   | { readonly kind: 'slow-store'; readonly lasts: number; readonly by: number }
   | { readonly kind: 'fail-produce' | 'fail-offset-commit'; readonly count: number; readonly stored: boolean }
@@ -256,7 +257,14 @@ function fault(
   const lasts = 50 + dice.pick(chance(0.5) ? 1_000 : 25_000);
   const kinds: readonly FaultKind[] = [
     ...(['crash', 'crash', 'crash', 'stop', 'freeze', 'freeze', 'freeze', 'cut', 'slow-process'] as const),
-    ...(['lose-commit-answer', 'lose-commit-answer', 'expel', 'broker-pause', 'store-down'] as const),
+    ...([
+      'lose-commit-answer',
+      'lose-commit-answer',
+      'expel',
+      'elect',
+      'broker-pause',
+      'store-down',
+    ] as const),
     ...(['slow-store', 'fail-produce', 'fail-produce', 'fail-offset-commit'] as const),
   ];
   const kind = kinds[dice.pick(kinds.length)]!;
@@ -274,6 +282,8 @@ function fault(
       return { kind, step, instance, lasts, by: 1 + dice.pick(2_000) };
     case 'expel':
       return { kind, step, member: dice.pick(MAX_INSTANCES) };
+    case 'elect':
+      return { kind, step, topic: stored ? 'events' : 'requests' };
     case 'broker-pause':
     case 'store-down':
       return { kind, step, lasts };

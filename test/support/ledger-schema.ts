@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import pg from 'pg';
+import { listMigrations } from '../../lib/postgres/migrator.js';
 import { PostgresLedger } from '../../lib/postgres/postgres-ledger.js';
 import type { PostgresLedgerOptions } from '../../lib/postgres/postgres-ledger.options.js';
 
@@ -35,6 +37,15 @@ export class LedgerSchema {
     const ledger = this.create(options);
     await ledger.open();
     return ledger;
+  }
+
+  /** The schema as versions of the library before this one left it. */
+  async createVersion(last: number): Promise<void> {
+    await this.query('create schema {schema}');
+    for (const { version, file } of await listMigrations()) {
+      const text = await readFile(file, 'utf8');
+      if (version <= last) await this.query(text.replaceAll(':"schema"', '{schema}'));
+    }
   }
 
   /** Where the tests' handlers write: an append-only log without a unique constraint. */

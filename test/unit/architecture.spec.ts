@@ -20,7 +20,16 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   durable: ['transport', 'postgres', 'execution', 'consumption', 'messages', 'errors', 'runtime'],
   testing: ['execution', 'consumption', 'driver', 'messages', 'errors', 'runtime'],
   'register.ts': ['transport'],
-  'index.ts': ['durable', 'transport', 'postgres', 'execution', 'errors'],
+  'index.ts': [
+    'durable',
+    'transport',
+    'postgres',
+    'execution',
+    'consumption',
+    'messages',
+    'errors',
+    'runtime',
+  ],
 };
 
 /** Who may import which package. Types count: a signature that names a client's type depends on the client. */

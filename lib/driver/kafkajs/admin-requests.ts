@@ -66,6 +66,49 @@ export const CREATE_PARTITIONS = defineRequest<{ topic: string; count: number },
   },
 });
 
+export interface TopicSettings {
+  readonly topic: string;
+  readonly errorCode: number;
+  readonly values: ReadonlyMap<string, string | null>;
+}
+
+const RESOURCE_TOPIC = 2;
+
+/** Settings of topics, by name. A topic that is missing, or may not be looked at, has an error code. */
+export const DESCRIBE_TOPIC_CONFIGS = defineRequest<
+  { topics: readonly string[]; names: readonly string[] },
+  TopicSettings[]
+>({
+  name: 'DescribeConfigs',
+  apiKey: 32,
+  versions: [1],
+  write(writer, { topics, names }) {
+    writer.array(topics, (topic) => {
+      writer.int8(RESOURCE_TOPIC).string(topic);
+      writer.array(names, (name) => writer.string(name));
+    });
+    writer.int8(0); // include_synonyms
+  },
+  read(reader) {
+    reader.int32(); // throttle_time_ms
+    return reader.array(() => {
+      const errorCode = reader.int16();
+      reader.string(); // error_message
+      reader.int8(); // resource_type
+      const topic = reader.string() ?? '';
+      const values = reader.array(() => {
+        const setting = [reader.string() ?? '', reader.string()] as const;
+        reader.int8(); // read_only
+        reader.int8(); // config_source
+        reader.int8(); // is_sensitive
+        reader.array(() => [reader.string(), reader.string(), reader.int8()]); // synonyms
+        return setting;
+      });
+      return { topic, errorCode, values: new Map(values) };
+    });
+  },
+});
+
 export const DELETE_GROUP = defineRequest<{ groupId: string }, NamedErrorCode[]>({
   name: 'DeleteGroups',
   apiKey: 42,

@@ -8,6 +8,7 @@ import {
   CREATE_TOPICS,
   DELETE_GROUP,
   DELETE_TOPICS,
+  DESCRIBE_TOPIC_CONFIGS,
   type NamedErrorCode,
 } from './admin-requests.js';
 import type { Connections } from './connections.js';
@@ -22,6 +23,8 @@ import { listOffsets } from './start-offsets.js';
 const UNKNOWN_TOPIC = 3;
 const TOPIC_ALREADY_EXISTS = 36;
 const GROUP_ID_NOT_FOUND = 69;
+const RETENTION = 'retention.ms';
+const CLEANUP = 'cleanup.policy';
 /** A group id that no member has: offsets are stored for the group as such. */
 const NO_GENERATION = -1;
 const RETRY_WAIT = 100;
@@ -87,6 +90,17 @@ export class KafkajsAdmin implements DriverAdmin {
         topicId,
         partitions: partitions.map(({ partition }) => partition),
       }));
+  }
+
+  async retentions(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    if (topics.length === 0) return new Map();
+    await this.connect();
+    const names = [RETENTION, CLEANUP];
+    const settings = await this.persist('Reading how long topics keep records', () =>
+      this.connections.sendToAny(DESCRIBE_TOPIC_CONFIGS, { topics: [...new Set(topics)], names }),
+    );
+    const readable = settings.filter(({ errorCode }) => errorCode === 0);
+    return new Map(readable.map(({ topic, values }) => [topic, retention(values)]));
   }
 
   async watermarks(topic: string): Promise<{ partition: number; low: bigint; high: bigint }[]> {
@@ -229,6 +243,12 @@ export class KafkajsAdmin implements DriverAdmin {
       }
     }
   }
+}
+
+function retention(settings: ReadonlyMap<string, string | null>): number {
+  const deletes = (settings.get(CLEANUP) ?? 'delete').includes('delete');
+  const milliseconds = Number(settings.get(RETENTION) ?? -1);
+  return deletes && milliseconds >= 0 ? milliseconds : Infinity;
 }
 
 function refuse({ name, errorCode, message }: NamedErrorCode, request: string, tolerated = 0): void {

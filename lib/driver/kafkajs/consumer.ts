@@ -1,5 +1,5 @@
 import type { Kafka } from 'kafkajs';
-import { StaleMemberError, WrongCallOrderError } from '../../errors/errors.js';
+import { BrokerUnreachableError, StaleMemberError, WrongCallOrderError } from '../../errors/errors.js';
 import { partitionName, type PartitionOffset, type TopicPartition } from '../../messages/record.js';
 import type { Clock } from '../../runtime/clock.js';
 import type { Log } from '../../runtime/log.js';
@@ -217,6 +217,21 @@ export class KafkajsConsumer implements DriverConsumer {
 
   async confirmMembership(): Promise<boolean> {
     return this.running().confirm();
+  }
+
+  async endOfEpoch(partition: TopicPartition, leaderEpoch: number): Promise<bigint | undefined> {
+    try {
+      const leader = this.topology.leader(partition);
+      if (leader === undefined) throw new Error('it has no leader at the moment');
+      const end = await this.history.endOf(leader, partition, leaderEpoch);
+      return end < 0n ? undefined : end;
+    } catch (error) {
+      this.topology.refreshSoon();
+      throw new BrokerUnreachableError(
+        `The end of leader epoch ${leaderEpoch} in the log of ${partitionName(partition)} is not known: ${text(error)}`,
+        { cause: error },
+      );
+    }
   }
 
   private running(): GroupMember {

@@ -57,15 +57,9 @@ export class LogHistory {
    * @throws if it can't tell now
    */
   async endAt(node: number, partition: TopicPartition, position: bigint): Promise<FoundHistory> {
-    const { topic, partition: index } = partition;
     const name = partitionName(partition);
     const currentEpoch = this.topology.leaderEpoch(partition);
-    const asked = { topic, partition: index, currentEpoch, epoch: this.epochOf(partition) };
-    const [answer] = await this.connections.send(node, 'control', OFFSET_FOR_LEADER_EPOCH, {
-      partitions: [asked],
-    });
-    const { errorCode, endOffset } = answer!;
-    if (errorCode !== 0) throw new ProtocolError(errorCode, `OffsetForLeaderEpoch of ${name}`);
+    const endOffset = await this.endOf(node, partition, this.epochOf(partition));
     if (endOffset < 0n) {
       // A leader that has never heard of the epoch is not the leader any more, unless the whole cluster was set back.
       const riddles = (this.riddles.get(name) ?? 0) + 1;
@@ -74,6 +68,21 @@ export class LogHistory {
         throw new ProtocolError(UNKNOWN_LEADER_EPOCH, `OffsetForLeaderEpoch of ${name}`);
     }
     return { epoch: currentEpoch, end: endOffset >= 0n && endOffset < position ? endOffset : position };
+  }
+
+  /**
+   * Asks the leader where records of the epoch, and of those before, end in its log: -1n if there is no telling.
+   * @throws if it can't tell now
+   */
+  async endOf(node: number, partition: TopicPartition, epoch: number): Promise<bigint> {
+    const { topic, partition: index } = partition;
+    const currentEpoch = this.topology.leaderEpoch(partition);
+    const partitions = [{ topic, partition: index, currentEpoch, epoch }];
+    const [answer] = await this.connections.send(node, 'control', OFFSET_FOR_LEADER_EPOCH, { partitions });
+    const { errorCode, endOffset } = answer!;
+    if (errorCode !== 0)
+      throw new ProtocolError(errorCode, `OffsetForLeaderEpoch of ${partitionName(partition)}`);
+    return endOffset;
   }
 }
 

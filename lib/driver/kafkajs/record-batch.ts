@@ -14,6 +14,7 @@ export interface AbortedTransaction {
 }
 
 const HEADER_BYTES = 12; // base offset and length
+const LEADER_EPOCH_AT = 12;
 const MAGIC_AT = 16;
 const RECORDS_AT = 61;
 const COMPRESSION_MASK = 0x07;
@@ -113,6 +114,7 @@ export class FetchedBatches {
       baseOffset,
       end: lastOffset + 1n,
       count: bytes.readInt32BE(at + 57),
+      leaderEpoch: bytes.readInt32BE(at + LEADER_EPOCH_AT),
       firstTimestamp: Number(bytes.readBigInt64BE(at + 27)),
       appendTime: (attributes & LOG_APPEND_TIME) !== 0 ? Number(bytes.readBigInt64BE(at + 35)) : undefined,
     };
@@ -143,6 +145,7 @@ interface BatchFacts {
   /** Behind its last record, also where compaction has removed that. */
   readonly end: bigint;
   readonly count: number;
+  readonly leaderEpoch: number;
   readonly firstTimestamp: number;
   readonly appendTime: number | undefined;
 }
@@ -189,7 +192,7 @@ class OpenBatch {
 
   private decodeRecords(into: KafkaRecord[], most: number): void {
     const { cursor } = this;
-    const { of, from, baseOffset, firstTimestamp, appendTime } = this.facts;
+    const { of, from, baseOffset, firstTimestamp, appendTime, leaderEpoch } = this.facts;
     const { topic, partition } = of;
     // Adding small numbers and converting once is half the price of adding bigints.
     const base = Number(baseOffset);
@@ -216,6 +219,7 @@ class OpenBatch {
         key,
         value,
         headers,
+        leaderEpoch,
       });
     }
   }

@@ -55,6 +55,41 @@ export function adminContract(test: DeclareTest<DriverKit>): void {
     assert.deepEqual([...description!.partitions].sort(), [0, 1, 2, 3]);
   });
 
+  test('retentions tell how long topics keep records, of those that are there', async (kit) => {
+    const day = 24 * 3_600_000;
+    const settings: Record<string, [name: string, value: string][]> = {
+      [kit.name()]: [['retention.ms', String(30 * day)]],
+      [kit.name()]: [['retention.ms', '-1']],
+      [kit.name()]: [
+        ['cleanup.policy', 'compact'],
+        ['retention.ms', String(day)],
+      ],
+      [kit.name()]: [['cleanup.policy', 'compact,delete']],
+      [kit.name()]: [],
+    };
+    const topics = Object.keys(settings);
+    const [finite, endless, compacted, both, plain] = topics;
+    await kit.admin.createTopics(
+      topics.map((topic) => ({
+        topic,
+        partitions: 1,
+        configEntries: settings[topic]!.map(([name, value]) => ({ name, value })),
+      })),
+    );
+    try {
+      const retentions = await kit.admin.retentions([...topics, kit.name()]);
+      assert.equal(retentions.size, topics.length);
+      assert.equal(retentions.get(finite!), 30 * day);
+      assert.equal(retentions.get(endless!), Infinity);
+      assert.equal(retentions.get(compacted!), Infinity);
+      assert.equal(retentions.get(both!), retentions.get(plain!));
+      assert.ok(retentions.get(plain!)! > 0);
+      assert.deepEqual(await kit.admin.retentions([]), new Map());
+    } finally {
+      for (const topic of topics) await kit.deleteTopic(topic);
+    }
+  });
+
   test('watermarks are the first and the next offset of each partition', async (kit) => {
     const topic = await kit.topic(2);
     await kit.produce(topic, numbered('v', 7), 1);

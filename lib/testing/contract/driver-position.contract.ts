@@ -18,6 +18,17 @@ export function positionContract(test: DeclareTest<DriverKit>): void {
     assert.deepEqual(consumer.values(), [...numbered('a', 10), ...numbered('b', 10)]);
   });
 
+  test('where the records of a leader epoch end is known', async (kit) => {
+    const topic = await kit.topic();
+    const partition = { topic, partition: 0 };
+    await kit.produce(topic, numbered('a', 10));
+    const consumer = await kit.started({ topics: [topic] });
+    await eventually('the first ten', () => consumer.records.length === 10);
+    const [epoch] = new Set(consumer.records.map(({ leaderEpoch }) => leaderEpoch));
+    assert.ok(epoch !== undefined && epoch >= 0);
+    assert.equal(await consumer.driver.endOfEpoch(partition, epoch), 10n);
+  });
+
   test('a paused partition hands nothing over while others go on; a resumed one goes on where it was', async (kit) => {
     const topic = await kit.topic(2);
     const [paused, other] = [0, 1].map((partition) => ({ topic, partition }));

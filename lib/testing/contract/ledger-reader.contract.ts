@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import type { LedgerExecution } from '../../execution/ledger-reader.js';
 import { encodedForms, givenKey, positionKey } from '../../messages/idempotency-key.js';
+import type { ExecutionState } from '../../execution/ledger-terms.js';
 import { systemClock } from '../../runtime/clock.js';
+import { LONG, under } from './claims-kit.js';
 import {
   always,
   claimOf,
@@ -121,6 +123,49 @@ export function describeReader({ describe, it }: ContractRunner, world: CurrentW
       assert.ok(!(await list({ until: good!.finishedAt })).includes('good'));
       assert.deepEqual(await list({ since: systemClock.now() + 600_000 }), []);
       await rejectsWith(ledger.reader.list({}, 1, 'nonsense'), 'KT_WRONG_CALL_ORDER');
+    });
+
+    it('list by the state that is there now, newest first, page by page', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const { group } = fence.lane.scope;
+      const list = async (state: ExecutionState, limit = 9) => {
+        const keys: string[] = [];
+        for (let after: string | undefined, more = true; more; more = after !== undefined) {
+          const page = await ledger.reader.list({ group, state }, limit, after);
+          keys.push(...keysOf(page.executions));
+          after = page.next;
+        }
+        return keys;
+      };
+      for (const [index, state] of (['failed', 'dead', 'dead', 'skipped', 'dead'] as const).entries()) {
+        await ledger.conclude(conclusionOf(fence, claimOf(given(`${state} ${index}`), index), { state }));
+      }
+      const held = under(fence);
+      await ledger.claims.claim(held, [claimOf(given('new'), 5), claimOf(given('other'), 6)], LONG);
+      assert.deepEqual((await list('dead', 2)).sort(), ['dead 1', 'dead 2', 'dead 4']);
+      assert.deepEqual(await list('skipped'), ['skipped 3']);
+      assert.deepEqual((await list('claimed', 1)).sort(), ['new', 'other']);
+
+      const failed = claimOf(given('failed 0'), 7);
+      await ledger.claims.reclaim(held, failed, LONG);
+      assert.deepEqual(await list('failed'), []);
+      assert.deepEqual((await list('claimed')).sort(), ['failed 0', 'new', 'other']);
+      await ledger.claims.release(held.token, [failed.key]);
+      assert.deepEqual(await list('failed'), ['failed 0']);
+      assert.deepEqual((await list('claimed')).sort(), ['new', 'other']);
+
+      const { executions } = await ledger.reader.list({ group, state: 'dead' }, 9, undefined);
+      const all = (await ledger.reader.list({ group }, 9, undefined)).executions;
+      assert.deepEqual(
+        executions,
+        all.filter(({ state }) => state === 'dead'),
+      );
+      const last = executions[0]!.finishedAt;
+      const after = await ledger.reader.list({ group, state: 'dead', since: last + 1 }, 9, undefined);
+      assert.deepEqual(after.executions, []);
+      const before = await ledger.reader.list({ group, state: 'dead', until: last + 1 }, 9, undefined);
+      assert.deepEqual(before.executions, executions);
     });
 
     it('count by scope and state', async () => {

@@ -74,6 +74,49 @@ export function describeTruncations({ describe, it }: ContractRunner, world: Cur
       ]);
     });
 
+    it('is told by a leader epoch, which is stored until a higher one is', async () => {
+      const [ledger, successor] = [await world().openLedger(), await world().openLedger()];
+      const lane = newLane();
+      const taken = await ledger.takeFence(lane, always);
+      assert.equal(taken.fence.leaderEpoch, undefined);
+      await ledger.truncations.follow(taken.fence, 3);
+      const { fence } = await successor.takeFence(lane, always);
+      assert.equal(fence.leaderEpoch, 3);
+      await run(successor, fence, [], {}, 20n);
+      await successor.truncations.follow(fence, 5);
+      await successor.truncations.follow(fence, 4);
+      await successor.truncations.lower(fence, 10n);
+      const { fence: next } = await ledger.takeFence(lane, always);
+      assert.deepEqual([next.leaderEpoch, next.nextOffset], [5, 10n]);
+      await rejectsWith(successor.truncations.follow(fence, 7), 'KT_FENCED');
+      assert.equal((await ledger.takeFence(lane, always)).fence.leaderEpoch, 5);
+      const other = await ledger.takeFence({ ...lane, partition: 1 }, always);
+      assert.equal(other.fence.leaderEpoch, undefined);
+      await ledger.truncations.follow(other.fence, 0);
+      const again = await ledger.takeFence({ ...lane, partition: 1 }, always);
+      assert.equal(again.fence.leaderEpoch, 0);
+    });
+
+    it('has a leader epoch stored while a group is at work that shares the lane', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      const transaction = ledger.transaction();
+      await transaction.claim({ fence, advanceTo: null, executions: [claimOf('a', 1)] });
+      await ledger.truncations.follow(fence, 2);
+      await transaction.commit({ releases: [], replies: [], outbox: [] });
+      assert.equal((await ledger.takeFence(fence.lane, always)).fence.leaderEpoch, 2);
+    });
+
+    it('has a leader epoch stored while the fence moves', async () => {
+      const ledger = await world().openLedger();
+      const { fence } = await ledger.takeFence(newLane(), always);
+      await ledger.truncations.follow(fence, 2);
+      await run(ledger, fence, [], {}, 5n);
+      await ledger.moveFence(fence, 9n);
+      const { fence: next } = await ledger.takeFence(fence.lane, always);
+      assert.deepEqual([next.leaderEpoch, next.nextOffset], [2, 9n]);
+    });
+
     it('has positions behind its end known no more, whatever their content, and other keys as before', async () => {
       const ledger = await world().openLedger();
       const { fence } = await ledger.takeFence(newLane(), always);

@@ -4,7 +4,7 @@ import type { PartitionOffset } from '../../messages/record.js';
 import type { Cluster } from './cluster.js';
 import { Connection } from './connection.js';
 
-/** Administers the in-memory cluster. Replication factors and topic settings have no effect: it has none. */
+/** Administers the in-memory cluster. Replication factors and settings of topics have no effect. */
 export class InMemoryAdmin implements DriverAdmin {
   readonly #connection: Connection;
   #connected = false;
@@ -25,7 +25,8 @@ export class InMemoryAdmin implements DriverAdmin {
 
   createTopics(topics: readonly TopicSpecification[]): Promise<void> {
     return this.#request('a topic creation', () => {
-      for (const { topic, partitions } of topics) this.cluster.topics.create(topic, partitions);
+      for (const { topic, partitions, configEntries } of topics)
+        this.cluster.topics.create(topic, partitions, retention(configEntries));
     });
   }
 
@@ -56,6 +57,13 @@ export class InMemoryAdmin implements DriverAdmin {
     return this.#request('a metadata request', () =>
       this.cluster.topics.describe(topics ?? this.cluster.topics.names()),
     );
+  }
+
+  retentions(topics: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    return this.#request('a settings request', () => {
+      const existing = topics.flatMap((topic) => this.cluster.topics.get(topic) ?? []);
+      return new Map(existing.map(({ name, retention }) => [name, retention]));
+    });
   }
 
   watermarks(topic: string): Promise<{ partition: number; low: bigint; high: bigint }[]> {
@@ -98,6 +106,14 @@ export class InMemoryAdmin implements DriverAdmin {
       throw new WrongCallOrderError('The admin client is not connected: await connect() first');
     return this.#connection.request(what, work);
   }
+}
+
+function retention(settings: TopicSpecification['configEntries'] = []): number | undefined {
+  const { 'retention.ms': age, 'cleanup.policy': cleanup = 'delete' } = Object.fromEntries(
+    settings.map(({ name, value }) => [name, value]),
+  ) as Record<string, string | undefined>;
+  if (!cleanup.includes('delete') || Number(age) < 0) return Infinity;
+  return age === undefined ? undefined : Number(age);
 }
 
 /** What a group has committed for each partition of a topic; `-1n` where there is nothing. */

@@ -113,6 +113,14 @@ export class InMemoryConsumer implements DriverConsumer {
     return this.#dead ? silence() : this.#session.confirm();
   }
 
+  endOfEpoch({ topic, partition }: TopicPartition, leaderEpoch: number): Promise<bigint | undefined> {
+    return this.#dead
+      ? silence()
+      : this.#fetching.request('where an epoch ends', () =>
+          this.cluster.topics.get(topic)?.partitions[partition]?.endOf(leaderEpoch),
+        );
+  }
+
   /** As if this process had died. */
   crash(): void {
     this.#coordination.sever();

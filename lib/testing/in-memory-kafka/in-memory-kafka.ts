@@ -149,6 +149,12 @@ export class InMemoryKafka implements KafkaDriver {
     this.#cluster.topics.changed(topic);
   }
 
+  /** Gives a partition another leader, which has all its records: those that come now are of a higher leader epoch. */
+  elect(topic: string, partition: number): void {
+    const log = this.#log(topic, partition);
+    this.loseEnd(topic, partition, log.high);
+  }
+
   #log(topic: string, partition: number): PartitionLog {
     const log = this.#cluster.topics.expect(topic).partitions[partition];
     if (!log)

@@ -43,6 +43,7 @@ export class PartitionLog {
         key: record.key,
         value: record.value,
         headers: record.headers,
+        leaderEpoch: this.epoch,
       }),
     );
     return offset;

@@ -11,7 +11,12 @@ export interface Topic {
   /** A new one each time the name is created. */
   readonly topicId: string;
   readonly partitions: PartitionLog[];
+  /** Milliseconds that records are said to be kept for. None is ever deleted for its age. */
+  readonly retention: number;
 }
+
+/** That of a broker. */
+const DEFAULT_RETENTION = 7 * 24 * 3_600_000;
 
 /** The topics of one cluster. */
 export class TopicStore {
@@ -25,7 +30,7 @@ export class TopicStore {
   ) {}
 
   /** A topic that exists stays as it is. */
-  create(name: string, partitions = this.defaultPartitions): Topic {
+  create(name: string, partitions = this.defaultPartitions, retention = DEFAULT_RETENTION): Topic {
     const existing = this.#topics.get(name);
     if (existing) return existing;
     if (!isTopicName(name))
@@ -33,7 +38,7 @@ export class TopicStore {
     if (!Number.isInteger(partitions) || partitions < 1) {
       throw new InvalidOptionError('partitions', `must be a whole number above 0, not ${partitions}`);
     }
-    const topic: Topic = { name, topicId: this.broker.clock.uuid(), partitions: [] };
+    const topic: Topic = { name, topicId: this.broker.clock.uuid(), partitions: [], retention };
     this.#grow(topic, partitions);
     this.#topics.set(name, topic);
     return topic;

@@ -204,6 +204,11 @@ export class CrashWorld {
     );
   }
 
+  /** Has the group, which is not at work, read the first partition of a topic again from there. */
+  async setBack(topic: string, offset: bigint): Promise<void> {
+    await this.admin.setCommitted(this.groupId, [{ topic, partition: 0, offset }]);
+  }
+
   /** Resolves when the broker has all offsets of the group at the end of its topics. */
   async settled(): Promise<void> {
     try {

@@ -103,7 +103,7 @@ describe('DurableLedger', () => {
       { handler: 'Handlers.onT', completed: 2, dead: 1 },
     ]);
     await expect(ledger.list({ limit: 0 })).rejects.toThrow(/limit.*from 1 to 1000/);
-    await expect(ledger.list({ state: 'ded' as never })).rejects.toThrow(/"execution filter.state" is 'ded'/);
+    await expect(ledger.list({ state: 'ded' as never })).rejects.toThrow(/list.state" is 'ded'/);
     const misspelt = { hanlder: 'Handlers.onT' } as object;
     for (const call of [
       ledger.list(misspelt),
@@ -112,6 +112,29 @@ describe('DurableLedger', () => {
       ledger.inWork(misspelt),
     ]) {
       await expect(call).rejects.toThrow(/hanlder" is not an option.*Did you mean "handler"/);
+    }
+  });
+
+  it('refuses what is misspelt or means nothing, rather than do it to all there is', async () => {
+    const { ledger } = (await world.start({ controllers: [Handlers], providers: [Shop] })).get(Shop);
+    const nobody = { handler: null } as never;
+    for (const call of [
+      () => ledger.find('k', nobody),
+      () => ledger.find(undefined as never),
+      () => ledger.list(nobody),
+      () => ledger.list({ since: '2026-11-22' as never }),
+      () => ledger.counts(nobody),
+      () => ledger.inWork(nobody),
+      () => ledger.parked(nobody),
+      () => ledger.retryParked(nobody),
+      () => ledger.redrive(nobody),
+      () => ledger.redrive({}, { dryRun: 'false' as never }),
+      () => ledger.skipParked('1', undefined as never),
+      () => ledger.dropParked('1', 'by hand', { al: true } as never),
+    ]) {
+      await expect(call()).rejects.toMatchObject({
+        code: expect.stringMatching(/^KT_(OPTION|KEY)_INVALID$/),
+      });
     }
   });
 
@@ -232,5 +255,19 @@ describe('DurableLedger', () => {
     await world.consumed('t');
     await eventually(async () => (await app.get(Shop).ledger.counts()).length === 0);
     expect(await world.effects()).toEqual(['a']);
+  });
+
+  it('keeps for ever what is to be kept for ever, and prunes the rest', async () => {
+    const app = await world.start({
+      controllers: [Handlers],
+      providers: [Shop],
+      durable: { retention: Infinity, messageIdRetention: 50 },
+    });
+    world.kafka.produce('t', { value: 'a', headers: { 'message-id': 'm' } });
+    world.kafka.produce('t', { value: 'b', headers: { 'idempotency-key': 'k' } });
+    await world.consumed('t');
+    const { ledger } = app.get(Shop);
+    await eventually(async () => (await ledger.find('m')).length === 0);
+    expect(await ledger.find('k')).toMatchObject([{ state: 'completed' }]);
   });
 });

@@ -213,6 +213,19 @@ describe.each(['partition', 'key'] as const)('parked records under ordering %s',
     await expectAllInOrder(2);
   });
 
+  it('are left to an operator where they are never to be tried again', async () => {
+    const parking = { retryAfter: Infinity, max: Infinity };
+    const app = await start({ ...quick, parking });
+    produce(2);
+    await world.consumed('t');
+    const ledger = app.get(DurableLedger);
+    expect(await ledger.parked()).toMatchObject([{ letters: 2, state: 'waiting', retries: 0 }]);
+    healed = true;
+    expect(await ledger.retryParked()).toBe(1);
+    await eventually(async () => (await ledger.parked()).length === 0);
+    await expectAllInOrder(2);
+  });
+
   it('end as skipped or dead where an operator wants it, and the next one goes on', async () => {
     produce(4);
     const app = await start({ ...slow, deadLetter: true });

@@ -107,6 +107,18 @@ describe('steps in transaction mode', () => {
     },
   );
 
+  it('are not tried again after the deadline of their retries', async () => {
+    let reached: unknown;
+    await handle(async (durable) => {
+      const failing = () => {
+        throw new Error('never');
+      };
+      const retry = { attempts: Number.MAX_SAFE_INTEGER, initial: 1, max: 2, deadline: 20 };
+      await durable.step('failing', failing, { retry }).catch((error: unknown) => (reached = error));
+    });
+    expect(reached).toMatchObject({ message: 'never' });
+  });
+
   it('have their failure reach the handler when the tries are used up, whose other work stays', async () => {
     await handle(async (durable) => {
       await world.write(durable.client, 'before');
@@ -216,14 +228,22 @@ describe('steps in transaction mode', () => {
       await durable.step('a'.repeat(201), () => 1).catch(note);
       await durable.step('x', () => 1, { timeout: 0 }).catch(note);
       await durable.step('x', () => 1, { retry: { attempts: 0 } }).catch(note);
+      await durable.step('x', () => 1, { retry: { initial: 10, max: 5 } }).catch(note);
+      await durable.step('x', () => 1, { retry: { jitter: 'no' as never } }).catch(note);
+      await durable.step('x', () => 1, { retry: 3 as never }).catch(note);
       await durable.step('x', () => 1, { retries: 3 } as StepOptions).catch(note);
+      await durable.step('x', () => 1, null as never).catch(note);
     });
     expect(messages).toEqual([
       expect.stringContaining('1 to 200 characters'),
       expect.stringContaining('1 to 200 characters'),
-      expect.stringContaining('"timeout" is 0'),
-      expect.stringContaining('"retry.attempts" is 0'),
+      expect.stringContaining('"step.timeout" is 0'),
+      expect.stringContaining('"step.retry.attempts" is 0'),
+      expect.stringContaining('"step.retry.initial" is 10; it must not be above step.retry.max (5)'),
+      expect.stringContaining(`"step.retry.jitter" is 'no'; it must be true or false`),
+      expect.stringContaining('"step.retry" is 3; it must be an object'),
       expect.stringContaining('step.retries'),
+      expect.stringContaining('"step" is null; it must be an object'),
     ]);
   });
 

@@ -2,7 +2,7 @@ import { Controller, type Type } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
 import { outOfRange } from '../../../lib/consumption/consumer.messages.js';
 import { DurableExecution } from '../../../lib/index.js';
-import { DurableWorld } from '../../support/durable-app.js';
+import { DurableWorld, SERVER_GROUP } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { writer } from '../../support/writer.js';
 
@@ -100,6 +100,67 @@ describe('a log that lost its end, with other records at the offsets of those th
       produce('last');
       await eventually(async () => (await world.effects()).includes('last'));
       expect(await world.effects()).toHaveLength(OLD.length + LOST.length + NEW.length + 1);
+    });
+
+    it('has all of them handled, once, where the offset of the group was set back before the loss', async () => {
+      produce(...OLD, ...LOST);
+      await start(stepWriter(world, 'first'), stepWriter(world, 'second'));
+      await world.consumed('t');
+      await world.rewind('t', 2n);
+
+      world.kafka.loseEnd('t', 0, 4n);
+      produce(...NEW);
+      await start(stepWriter(world, 'first'), stepWriter(world, 'second'));
+      await world.consumed('t');
+      const both = [...OLD, ...LOST, ...NEW].flatMap((value) => [`first ${value}`, `second ${value}`]);
+      expect((await world.effects()).sort()).toEqual(both.sort());
+      expect(world.log.matching('offset out of range')).toEqual([]);
+      expect(world.log.matching('the broker has lost those from 4 on')).toHaveLength(2);
+
+      await world.rewind('t');
+      await start(stepWriter(world, 'first'), stepWriter(world, 'second'));
+      await world.consumed('t');
+      expect(await world.effects()).toHaveLength(both.length);
+    });
+
+    it('has all of them handled, once, after a crash before the offset was committed', async () => {
+      produce(...OLD, ...LOST);
+      const run = { autoCommitInterval: 1_000_000 };
+      await world.start({ controllers: [stepWriter(world)], server: { ordering, run }, durable: { mode } });
+      await eventually(async () => (await world.effects()).length === OLD.length + LOST.length);
+      const [member] = world.kafka.group(SERVER_GROUP).memberIds;
+      world.kafka.faults.crash(member!);
+      world.kafka.faults.expel(member!);
+      await world.closeAll();
+
+      world.kafka.loseEnd('t', 0, 4n);
+      produce(...NEW);
+      await start(stepWriter(world));
+      await world.consumed('t');
+      expect((await world.effects()).sort()).toEqual([...OLD, ...LOST, ...NEW].sort());
+      expect(world.log.matching('the broker has lost those from 4 on')).toHaveLength(1);
+    });
+
+    it('takes nothing for lost that was handled under several leaders and not committed', async () => {
+      produce(...OLD);
+      await start(stepWriter(world));
+      await eventually(async () => (await world.effects()).length === OLD.length);
+      world.kafka.elect('t', 0);
+      produce(...LOST);
+      await eventually(async () => (await world.effects()).length === OLD.length + LOST.length);
+      world.kafka.elect('t', 0);
+      produce(...NEW);
+      const all = [...OLD, ...LOST, ...NEW];
+      await eventually(async () => (await world.effects()).length === all.length);
+      await world.consumed('t');
+      await world.rewind('t');
+      world.kafka.elect('t', 0);
+      await start(stepWriter(world));
+      produce('last');
+      await eventually(async () => (await world.effects()).includes('last'));
+      await world.consumed('t');
+      expect((await world.effects()).sort()).toEqual([...all, 'last'].sort());
+      expect(world.log.matching('the broker has lost')).toEqual([]);
     });
 
     it('has all of them handled, once, when it runs: fewer than were lost, and for two handlers', async () => {

@@ -88,7 +88,7 @@ describe('a connection that is cut', () => {
         execution: claimOf('c', 2),
         state: 'failed',
         attempts: 1,
-        error: null,
+        error: { name: 'Error', message: 'no' },
         reply: null,
         deadLetter: null,
         outbox: null,

@@ -58,6 +58,26 @@ describe('the migrator', () => {
     expect(error).toBeInstanceOf(LedgerSchemaError);
   });
 
+  it('finds what ended in an older schema by its state, at the time when it ended', async () => {
+    await schema.createVersion(8);
+    await schema.query(`insert into {schema}.scope (consumer_group, handler) values ('g', 'h')`);
+    await schema.query(
+      `insert into {schema}.execution
+         (scope_id, key, state, fingerprint, topic_id, partition, record_offset, finished_at)
+       select 1, convert_to('gk' || n, 'UTF8'), n, 0, gen_random_uuid(), 0, n, to_timestamp(1000 + n)
+       from generate_series(1, 4) n`,
+    );
+    await schema.query(
+      `insert into {schema}.failure (scope_id, key, error_name, error_message)
+       select scope_id, key, 'Error', 'no' from {schema}.execution where state > 1`,
+    );
+    const { reader } = await schema.open();
+    for (const [index, state] of (['failed', 'dead', 'skipped'] as const).entries()) {
+      const { executions } = await reader.list({ state, since: 1_000_000, until: 1_005_000 }, 9, undefined);
+      expect(executions).toMatchObject([{ key: `k${index + 2}`, finishedAt: (1_000 + index + 2) * 1_000 }]);
+    }
+  });
+
   it('may be tried again after a refusal', async () => {
     await schema.open();
     await schema.query(`insert into {schema}.schema_migration values (4711, 'from the future')`);

@@ -160,7 +160,7 @@ describe('privileges', () => {
       fence,
       isShared: false,
       attempts: 1,
-      error: null,
+      error: { name: 'Error', message: 'no' },
       reply: null,
       outbox: null,
       deadLetter: null,

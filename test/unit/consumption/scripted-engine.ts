@@ -100,6 +100,10 @@ export class ScriptedConsumer implements DriverConsumer {
     return this.member;
   }
 
+  endOfEpoch(): Promise<bigint | undefined> {
+    return Promise.resolve(undefined);
+  }
+
   /** The last committed offset of a partition. */
   committed(partition = 0): bigint | undefined {
     return this.commits

@@ -25,7 +25,7 @@ export class ExecutionWorld {
   constructor(store?: InMemoryLedgerStore) {
     this.ledger = new InMemoryLedger({ store });
     this.dispatcher = new OutboxDispatcher(this.ledger, 'idempotency-key', systemClock, silentLog);
-    this.fences = new FenceRegistry(this.ledger, this.dispatcher, systemClock);
+    this.fences = new FenceRegistry(this.ledger, this.dispatcher, systemClock, silentLog);
   }
 
   async open(): Promise<this> {

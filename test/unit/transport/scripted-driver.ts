@@ -177,6 +177,9 @@ export class ScriptedConsumer implements DriverConsumer {
   confirmMembership(): Promise<boolean> {
     return Promise.resolve(true);
   }
+  endOfEpoch(): Promise<bigint | undefined> {
+    return Promise.resolve(undefined);
+  }
 }
 
 export class ScriptedReader implements DriverReader {
