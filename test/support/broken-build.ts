@@ -20,8 +20,8 @@ const PATCHES = {
   'offset-before-commit': [
     {
       file: 'consumption/partition-processor.js',
-      text: 'this.tracker.add(record.offset, 1);',
-      by: 'this.tracker.add(record.offset, 0);',
+      text: 'this.tracker.add(record.offset, 1, record.leaderEpoch);',
+      by: 'this.tracker.add(record.offset, 0, record.leaderEpoch);',
     },
   ],
   /** Keys and fence are committed in a transaction of their own before the handlers run in another. */
@@ -68,7 +68,7 @@ const PATCHES = {
   /** Two handlers of a topic share keys and fences. */
   'key-without-handler': [
     {
-      file: 'durable/group-enlistment.js',
+      file: 'durable/lane-work.js',
       text: 'scope: { group: host.groupId, handler: handler.id }',
       by: "scope: { group: host.groupId, handler: 'any' }",
     },

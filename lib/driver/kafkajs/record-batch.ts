@@ -15,6 +15,7 @@ export interface AbortedTransaction {
 
 const HEADER_BYTES = 12; // base offset and length
 const LEADER_EPOCH_AT = 12;
+const NO_EPOCH = -1;
 const MAGIC_AT = 16;
 const RECORDS_AT = 61;
 const COMPRESSION_MASK = 0x07;
@@ -105,6 +106,7 @@ export class FetchedBatches {
     if (magic !== 2) throw new InvalidRecordError(oldFormat(of, magic));
 
     const baseOffset = bytes.readBigInt64BE(at);
+    const leaderEpoch = bytes.readInt32BE(at + LEADER_EPOCH_AT);
     const attributes = bytes.readInt16BE(at + 21);
     const lastOffset = baseOffset + BigInt(bytes.readInt32BE(at + 23));
     const producerId = bytes.readBigInt64BE(at + 43);
@@ -114,7 +116,7 @@ export class FetchedBatches {
       baseOffset,
       end: lastOffset + 1n,
       count: bytes.readInt32BE(at + 57),
-      leaderEpoch: bytes.readInt32BE(at + LEADER_EPOCH_AT),
+      leaderEpoch: leaderEpoch === NO_EPOCH ? undefined : leaderEpoch,
       firstTimestamp: Number(bytes.readBigInt64BE(at + 27)),
       appendTime: (attributes & LOG_APPEND_TIME) !== 0 ? Number(bytes.readBigInt64BE(at + 35)) : undefined,
     };
@@ -145,7 +147,7 @@ interface BatchFacts {
   /** Behind its last record, also where compaction has removed that. */
   readonly end: bigint;
   readonly count: number;
-  readonly leaderEpoch: number;
+  readonly leaderEpoch: number | undefined;
   readonly firstTimestamp: number;
   readonly appendTime: number | undefined;
 }

@@ -86,6 +86,15 @@ describe('record batches', () => {
     );
   });
 
+  it('tell of which leader they are', async () => {
+    const bytes = await stored([outgoing({}), outgoing({})], 0n);
+    const epochs = async () =>
+      (await decodeRecords(bytes, of, 0n, null)).records.map(({ leaderEpoch }) => leaderEpoch);
+    expect(await epochs()).toEqual([undefined, undefined]);
+    bytes.writeInt32BE(7, 12);
+    expect(await epochs()).toEqual([7, 7]);
+  });
+
   it('start in the middle, and end where the answer was cut off', async () => {
     const bytes = Buffer.concat([
       await stored([outgoing(), outgoing()], 0n),
