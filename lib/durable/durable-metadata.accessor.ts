@@ -65,6 +65,11 @@ export function isMarked(controller: Function, method: Function): boolean {
   return Reflect.hasMetadata(DURABLE_METADATA, method) || Reflect.hasMetadata(DURABLE_METADATA, controller);
 }
 
+/** Whether a method has `@Durable()`. */
+export function isDurable(method: Function): boolean {
+  return (Reflect.getMetadata(DURABLE_METADATA, method) as DurableMetadata | undefined)?.durable === true;
+}
+
 export function handlerOf(controller: Function, method: Function): DurableHandler {
   const own = Reflect.getMetadata(DURABLE_METADATA, method) as DurableMetadata | undefined;
   const inherited = Reflect.getMetadata(DURABLE_METADATA, controller) as DurableMetadata | undefined;

@@ -3,7 +3,7 @@ import { EventPattern, Payload, Transport } from '@nestjs/microservices';
 import { InvalidOptionError, NotDurableError } from '../errors/errors.js';
 import type { Ledger } from '../execution/ledger.js';
 import { STARTUP_PROBE, type StartupFacts, type StartupProbeCall } from '../transport/startup-probe.js';
-import { TRANSPORT_METADATA } from './handler-names.js';
+import { TRANSPORT_METADATA } from './nest-metadata.js';
 
 /** Finds out whether the interceptor is in the way of a server's handlers, as it should be. */
 export function isProbeCall(context: ExecutionContext): boolean {

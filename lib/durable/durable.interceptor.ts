@@ -15,12 +15,14 @@ import { attemptOf } from '../transport/kafka-delivery.context.js';
 import { DURABLE_CORE } from './durable-core.js';
 import {
   DurableMetadataAccessor,
+  isDurable,
   type DurableHandler,
   type ExecutionMode,
 } from './durable-metadata.accessor.js';
 import { answerProbe, isProbeCall } from './durable-startup.probe.js';
 import { GroupEnlistment, type Admitted, type DurableCore } from './group-enlistment.js';
 import { durableRuns } from './handler-run.js';
+import { notForKafka } from './not-for-kafka.js';
 import { calledAgain, failure, RunResults } from './run-results.js';
 
 /**
@@ -65,6 +67,8 @@ export class DurableInterceptor implements NestInterceptor {
     }
     if (attempt) return this.runOnce(attempt, handler, mode, next);
     if (rpcContext instanceof KafkaContext) throw new NotDurableError(foreignTransport(handler.id));
+    // A handler for any transport, which another server than ours calls.
+    if (isDurable(context.getHandler())) throw notForKafka(handler.id);
     return next.handle();
   }
 

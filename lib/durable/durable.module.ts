@@ -44,7 +44,7 @@ import {
   type DurableModuleOptions,
 } from './durable.options.js';
 import type { DurableCore } from './group-enlistment.js';
-import { expectDistinctNames, handlersByName, markHandlers } from './handler-names.js';
+import { expectDistinctNames, expectKafkaHandlers, handlersByName, markHandlers } from './handler-names.js';
 import { currentHandler, currentNested } from './handler-run.js';
 import { LateEnlistment, offerLateEnlistment } from './late-enlistment.js';
 import { OutboxOutlet } from './outbox-outlet.js';
@@ -88,6 +88,7 @@ export class DurableModule
       );
     }
     const [probe] = imported.flatMap(({ controllers }) => [...controllers.keys()].filter(isProbeController));
+    expectKafkaHandlers(modules);
     expectDistinctNames(modules, probe !== undefined);
     markHandlers(modules, probe !== undefined);
     watchCalls(modules, probe !== undefined);

@@ -51,7 +51,7 @@ export interface DurableModuleOptions {
   lease?: number;
   /** Record header that holds a producer's own key, or `false` to ignore such headers. Default `idempotency-key`. */
   keyHeader?: string | false;
-  /** `true` (default) binds the interceptor to every Kafka handler; `false` leaves that to `@Durable()`. */
+  /** `true` (default) binds the interceptor to every Kafka handler; `false` leaves that to `@Durable()` and `@UseInterceptors()`. */
   global?: boolean;
   /** Time, timers, randomness and ids; for tests. */
   clock?: Clock;

@@ -2,12 +2,15 @@ import type { ModulesContainer } from '@nestjs/core';
 import { Transport } from '@nestjs/microservices';
 import { NotDurableError } from '../errors/errors.js';
 import { HANDLER_NAMES } from '../transport/handler-registry.js';
-import { handlerOf, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
-
-/** Where Nest's pattern decorators write; its index does not export the names. */
-const PATTERN_METADATA = 'microservices:pattern';
-const PATTERN_EXTRAS_METADATA = 'microservices:pattern_extras';
-export const TRANSPORT_METADATA = 'microservices:transport';
+import { handlerOf, isDurable, isMarked, type DurableHandler } from './durable-metadata.accessor.js';
+import { DurableInterceptor } from './durable.interceptor.js';
+import {
+  INTERCEPTORS_METADATA,
+  PATTERN_EXTRAS_METADATA,
+  PATTERN_METADATA,
+  TRANSPORT_METADATA,
+} from './nest-metadata.js';
+import { notForKafka } from './not-for-kafka.js';
 
 interface Claimant {
   readonly controller: Function;
@@ -28,6 +31,22 @@ export function expectDistinctNames(modules: ModulesContainer, global: boolean):
       if (other && (other.controller !== controller || other.method !== method)) throw sharedName(handler.id);
       claimants.set(handler.id, { controller, method });
     }
+  }
+}
+
+/**
+ * A decorator where no record of Kafka ever comes would be a promise that nobody keeps.
+ * @throws NotDurableError naming the method.
+ */
+export function expectKafkaHandlers(modules: ModulesContainer): void {
+  const providers = [...modules.values()].flatMap((module) => [...module.providers.values()]);
+  const types = providers.map(({ metatype }) => metatype).filter((type) => typeof type === 'function');
+  for (const type of types) refuseDurable(type, methodsOf(type));
+  for (const controller of controllersOf(modules)) {
+    refuseDurable(
+      controller,
+      methodsOf(controller).filter((method) => !isKafkaHandler(method)),
+    );
   }
 }
 
@@ -98,6 +117,11 @@ export function otherPatterns(modules: ModulesContainer, global: boolean): Set<s
   return patterns;
 }
 
+function refuseDurable(type: Function, methods: readonly Function[]): void {
+  const method = methods.find(isDurable);
+  if (method) throw notForKafka(`${type.name}.${method.name}`);
+}
+
 export function sharedName(name: string): NotDurableError {
   return new NotDurableError(
     `Two durable handlers are both named ${name}: each would take the other's messages for its own and drop them as ` +
@@ -116,9 +140,20 @@ function durableHandlers(
   global: boolean,
 ): { handler: DurableHandler; method: Function }[] {
   return methodsOf(controller)
-    .filter((method) => isKafkaHandler(method) && (global || isMarked(controller, method)))
+    .filter(
+      (method) =>
+        isKafkaHandler(method) && (global || isMarked(controller, method) || isBound(controller, method)),
+    )
     .map((method) => ({ handler: handlerOf(controller, method), method }))
     .filter(({ handler }) => handler.durable);
+}
+
+/** Whether `@UseInterceptors(DurableInterceptor)` stands on a handler or its controller. */
+function isBound(controller: Function, method: Function): boolean {
+  return [controller, method].some((target) => {
+    const bound = Reflect.getMetadata(INTERCEPTORS_METADATA, target) as readonly unknown[] | undefined;
+    return bound?.includes(DurableInterceptor);
+  });
 }
 
 /** Inherited ones too, each name once: what a class overrides is not its own. */

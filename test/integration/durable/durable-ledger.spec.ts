@@ -115,6 +115,18 @@ describe('DurableLedger', () => {
     }
   });
 
+  it('counts what was refused because another process had taken the partition, and goes on as its owner', async () => {
+    const { ledger } = (await world.start({ controllers: [Handlers], providers: [Shop] })).get(Shop);
+    world.kafka.createTopic('t', 1);
+    world.kafka.produce('t', { value: 'a' });
+    await world.consumed('t');
+    await world.query(`update {schema}.fence set epoch = nextval('{schema}.fence_epoch')`);
+    world.kafka.produce('t', { value: 'b' });
+    await world.consumed('t');
+    expect(ledger.counters()).toMatchObject({ handled: 2, fenced: 1, failed: 0, dead: 0 });
+    expect(await world.effects()).toEqual(['a', 'b']);
+  });
+
   it('refuses what is misspelt or means nothing, rather than do it to all there is', async () => {
     const { ledger } = (await world.start({ controllers: [Handlers], providers: [Shop] })).get(Shop);
     const nobody = { handler: null } as never;

@@ -1,6 +1,6 @@
-import { Controller } from '@nestjs/common';
+import { Controller, UseInterceptors, type Type } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
-import { Durable, DurableExecution } from '../../../lib/index.js';
+import { Durable, DurableExecution, DurableInterceptor, DurableLedger } from '../../../lib/index.js';
 import { DurableWorld, headerText, valueOf } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
 import { writer } from '../../support/writer.js';
@@ -83,4 +83,55 @@ describe('the identity of a handler', () => {
     await eventually(() => world.kafka.records('told').length > 0);
     expect(world.kafka.records('told')).toHaveLength(1);
   });
+
+  it('is known where the interceptor is bound to a method or a controller: what died there comes back', async () => {
+    let healed = false;
+    const onlyIf = (condition: boolean) => {
+      if (!condition) throw new Error('not yet');
+    };
+
+    @Controller()
+    class OneByOne {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @UseInterceptors(DurableInterceptor)
+      @EventPattern('t')
+      async run(@Payload() id: string) {
+        onlyIf(healed);
+        await world.write(this.durable.client, `method ${id}`);
+      }
+    }
+
+    @UseInterceptors(DurableInterceptor)
+    @Controller()
+    class AllOfThem {
+      constructor(private readonly durable: DurableExecution) {}
+
+      @EventPattern('t')
+      async run(@Payload() id: string) {
+        onlyIf(healed);
+        await world.write(this.durable.client, `controller ${id}`);
+      }
+    }
+    world.kafka.produce('t', { value: '1' });
+    const durable = { global: false };
+    const app = await world.start({ controllers: [OneByOne, AllOfThem], durable });
+    await world.consumed('t');
+    healed = true;
+    expect(await app.get(DurableLedger).redrive()).toMatchObject({ redriven: 2, notConsumed: 0 });
+    await eventually(async () => (await world.effects()).length === 2);
+    expect((await world.effects()).sort()).toEqual(['controller 1', 'method 1']);
+    const twins = world.start({ controllers: [OneByOne, namesake(OneByOne)], durable });
+    await expect(twins).rejects.toThrow(/both named OneByOne\.run/);
+  });
 });
+
+/** Another controller of the same name and methods. */
+function namesake(controller: Type): Type {
+  const method = Object.getOwnPropertyDescriptor(controller.prototype, 'run')!;
+  const twin = class {};
+  Object.defineProperty(twin, 'name', { value: controller.name });
+  Object.defineProperty(twin.prototype, 'run', method);
+  Controller()(twin);
+  return twin;
+}

@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
-import { Controller } from '@nestjs/common';
+import { Controller, UseFilters } from '@nestjs/common';
 import { EventPattern, Payload } from '@nestjs/microservices';
-import { DurableExecution } from '../../../lib/index.js';
+import { DurableExecution, DurableLedger, KafkaMaxRetryExceptionFilter } from '../../../lib/index.js';
 import { operatorEvents } from '../../../lib/runtime/operator-events.js';
 import { DurableWorld, SERVER_GROUP } from '../../support/durable-app.js';
 import { eventually } from '../../support/eventually.js';
@@ -106,13 +106,65 @@ describe('events for operators', () => {
       }
     }
     world.kafka.produce('t', { value: 'a' });
-    await world.start({ controllers: [Down] });
+    const app = await world.start({ controllers: [Down] });
     await world.consumed('t');
     expect(of('gate-closed')).toMatchObject([{ group: SERVER_GROUP }]);
     expect(of('gate-opened')).toMatchObject([
       { group: SERVER_GROUP, duration: expect.any(Number) as number },
     ]);
     expect(of('failed')).toEqual([]);
+    expect(app.get(DurableLedger).counters()).toMatchObject({ handled: 1, gateClosed: 1, retried: 0 });
+  });
+
+  it('tell what is skipped', async () => {
+    @Controller()
+    class Skipping {
+      @UseFilters(new KafkaMaxRetryExceptionFilter(2))
+      @EventPattern('t')
+      run(@Payload() _id: string) {
+        throw new TypeError(SECRET);
+      }
+    }
+    world.kafka.produce('t', { value: 'a' });
+    await world.start({ controllers: [Skipping] });
+    await world.consumed('t');
+    expect(of('skipped')).toMatchObject([
+      {
+        group: SERVER_GROUP,
+        handler: 'Skipping.run',
+        topic: 't',
+        offset: 0n,
+        attempts: 2,
+        errorClass: 'TypeError',
+      },
+    ]);
+    expect(of('dead')).toEqual([]);
+  });
+
+  it('tell what is parked, behind what, and what waits for an operator', async () => {
+    world.kafka.createTopic('t', 1);
+    world.kafka.produce('t', { key: 'k', value: 'bad' }, { key: 'k', value: 'a' }, { key: 'l', value: 'a' });
+    const parking = { retryAfter: 1, attempts: 2 };
+    const server = { onExhausted: 'park', retry: { attempts: 2, initial: 1 }, parking } as const;
+    await world.start({ controllers: [Handlers], server });
+    await world.consumed('t');
+    await eventually(() => of('parked').some(({ why }) => why === 'held'));
+    const parked = of('parked').filter(({ why }) => why !== 'behind');
+    expect(parked[0]).toEqual({ ...at(0n), failures: 2, why: 'exhausted' });
+    expect(parked.at(-1)).toEqual({ ...at(0n), failures: 4, why: 'held' });
+    expect(of('parked').filter(({ why }) => why === 'behind')).toEqual([
+      { ...at(1n), failures: 0, why: 'behind' },
+    ]);
+    expect(of('completed').map(({ offset }) => offset)).toEqual([2n]);
+  });
+
+  it('tell what is put back', async () => {
+    world.kafka.createTopic('t', 1);
+    world.kafka.produce('t', { value: 'bad' });
+    const app = await world.start({ controllers: [Handlers], server: { retry: { attempts: 1 } } });
+    await world.consumed('t');
+    await app.get(DurableLedger).redrive();
+    expect(of('redriven')).toEqual([{ ...at(0n), redrives: 1 }]);
   });
 
   it('tell how far the group is behind', async () => {
