@@ -97,8 +97,8 @@ export class Attempt {
   filtered: 'retry' | 'answer' | undefined;
   /** What it threw is the consequence of what another run of its group did. Set with `thrown`. */
   blameless = false;
-  /** The idempotency key, once durable execution knows it. */
-  key: string | undefined;
+  /** The idempotency key, encoded, once durable execution knows it. */
+  key: Buffer | undefined;
   /** This process ran the handler for the record before: it failed, was undone, or its partition came back. */
   readonly redelivered: boolean;
   private whenAborted: (() => void) | undefined;

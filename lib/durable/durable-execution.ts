@@ -6,7 +6,7 @@ import {
   WrongCallOrderError,
 } from '../errors/errors.js';
 import { encodeMessage } from '../messages/encoder.js';
-import { MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
+import { describeKey, MESSAGE_ID_HEADER } from '../messages/idempotency-key.js';
 import { isRedriveHeader } from '../messages/redrive-headers.js';
 import { isTopicName } from '../messages/topic-name.js';
 import type { TransactionClient } from '../postgres/transaction-client.js';
@@ -47,7 +47,7 @@ export class DurableExecution {
    * @throws OutsideHandlerError
    */
   get key(): string {
-    return this.handlerRun('key').key;
+    return describeKey(this.handlerRun('key').key);
   }
 
   /**

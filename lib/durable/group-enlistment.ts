@@ -6,7 +6,7 @@ import type { Execution, LaneWork } from '../execution/prepared-lane.js';
 import { ClaimGroup } from '../execution/claim-group.js';
 import { ExecutionGroup } from '../execution/execution-group.js';
 import type { FenceRegistry } from '../execution/fence-registry.js';
-import type { GroupExecutions, OpenedRun } from '../execution/group-executions.js';
+import type { GroupExecutions } from '../execution/group-executions.js';
 import type { LeaseKeeper } from '../execution/lease-keeper.js';
 import type { ExecutionClaim, KnownExecution, Ledger, OutboxRecord } from '../execution/ledger.js';
 import type { LedgerCounters } from '../execution/ledger-counters.js';
@@ -38,10 +38,10 @@ export interface DurableCore {
   readonly clock: Clock;
 }
 
+/** What is kept of a run until the commit. Not the run itself: all that its handler was called through hangs on it. */
 interface Begun {
-  readonly opened: OpenedRun;
   readonly execution: Execution;
-  readonly run: HandlerRun;
+  readonly outbox: readonly OutboxRecord[];
 }
 
 /** Where the engine's group and the ledger's meet: enlisted by the interceptor, driven by the engine. */
@@ -126,7 +126,7 @@ export class GroupEnlistment implements GroupResource {
 
   /** Whether `run` is what the attempt's handler was to run in. */
   isRunOf(attempt: Attempt, run: DurableRun | undefined): boolean {
-    return run !== undefined && this.runs.get(attempt)?.run === run;
+    return run?.kind === 'handler' && run.owner === attempt;
   }
 
   /** What an attempt's error, or `undefined` for a success, really means. */
@@ -141,7 +141,7 @@ export class GroupEnlistment implements GroupResource {
       const work = this.works.get(attempt.delivery.handler.name);
       if (!work) return [];
       const reply = ran && kind === 'request' ? packReplies(attempt.replies) : undefined;
-      return [{ record, lane: work.lane, reply, outbox: ran?.opened.outbox ?? [] }];
+      return [{ record, lane: work.lane, reply, outbox: ran?.outbox ?? [] }];
     });
     const outbox = await this.executions.commit(finished).catch(this.countFenced);
     const { counters } = this.core;
@@ -287,15 +287,17 @@ export class GroupEnlistment implements GroupResource {
   }
 
   private start(attempt: Attempt, work: LaneWork, execution: Execution): HandlerRun {
-    const key = describeKey(execution.claim.key);
+    const { key } = execution.claim;
     attempt.key = key;
     const opened = this.executions.open(execution, (error) => attempt.cancel(error));
     const { client, outbox } = opened;
     const steps = new StepRunner(opened, this.core.clock, attempt);
     const { handler } = work.lane.scope;
     const number = attempt.number;
-    const run: HandlerRun = {
+    this.runs.set(attempt, { execution, outbox });
+    return {
       kind: 'handler',
+      owner: attempt,
       handler,
       key,
       attempt: number,
@@ -304,8 +306,6 @@ export class GroupEnlistment implements GroupResource {
       open: true,
       steps,
     };
-    this.runs.set(attempt, { opened, execution, run });
-    return run;
   }
 
   /** Under its own key where that says who it is; a record whose key is the trouble goes by its position. */

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { CallHandler } from '@nestjs/common';
 import type { Observable } from 'rxjs';
+import type { Attempt } from '../consumption/attempt.js';
 import type { OutboxRecord } from '../execution/ledger.js';
 import { WrongCallOrderError } from '../errors/errors.js';
 import { NestedTransactions } from '../postgres/nested-transactions.js';
@@ -22,10 +23,11 @@ interface Run {
 /** What `DurableExecution` gives a handler while it runs. */
 export interface HandlerRun extends Run {
   readonly kind: 'handler';
+  readonly owner: Attempt;
   /** Its id, for the log. */
   readonly handler: string;
-  /** The idempotency key, as people write it. */
-  readonly key: string;
+  /** The idempotency key, as the ledger stores it: few ask for it, and the text would live as long as the group. */
+  readonly key: Buffer;
   /** 1 for the first run, plus the failures so far. */
   readonly attempt: number;
   readonly steps: RunSteps;

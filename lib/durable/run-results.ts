@@ -25,7 +25,7 @@ export class RunResults implements Observer<unknown>, RunCalls {
     private readonly attempt: Attempt,
     private readonly enlistment: GroupEnlistment,
     private readonly run: HandlerRun,
-    private readonly subscriber: Subscriber<unknown>,
+    private subscriber: Subscriber<unknown> | undefined,
     private readonly tellCalledAgain: (handler: string) => void,
   ) {
     run.calls = this;
@@ -54,8 +54,8 @@ export class RunResults implements Observer<unknown>, RunCalls {
 
   error(error: unknown): void {
     const thrown = failure(this.attempt, this.enlistment, error);
-    this.end();
-    outsideRuns(() => this.subscriber.error(thrown));
+    const subscriber = this.end();
+    outsideRuns(() => subscriber?.error(thrown));
   }
 
   complete(): void {
@@ -70,10 +70,10 @@ export class RunResults implements Observer<unknown>, RunCalls {
     }
     // As where an exception filter made a value of it, which stands around the run.
     if (this.handler === 'failed') failure(this.attempt, this.enlistment, this.failure);
-    this.end();
+    const subscriber = this.end();
     outsideRuns(() => {
-      for (const value of this.values) this.subscriber.next(value);
-      this.subscriber.complete();
+      for (const value of this.values) subscriber?.next(value);
+      subscriber?.complete();
     });
   }
 
@@ -91,9 +91,13 @@ export class RunResults implements Observer<unknown>, RunCalls {
     );
   }
 
-  private end(): void {
+  /** Lets go of who is told: promises of the handler keep its run for longer, and with it what the handler was called through. */
+  private end(): Subscriber<unknown> | undefined {
+    const { subscriber } = this;
+    this.subscriber = undefined;
     this.run.open = false;
     this.enlistment.returned(this.attempt);
+    return subscriber;
   }
 }
 

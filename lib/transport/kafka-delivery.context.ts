@@ -1,5 +1,6 @@
 import { KafkaContext } from '@nestjs/microservices';
 import type { Attempt } from '../consumption/attempt.js';
+import { describeKey } from '../messages/idempotency-key.js';
 
 type KafkaContextArgs = ConstructorParameters<typeof KafkaContext>[0];
 type Consumer = ReturnType<KafkaContext['getConsumer']>;
@@ -42,7 +43,8 @@ export class KafkaDeliveryContext extends KafkaContext {
    * what runs before durable execution (guards, interceptors bound before it).
    */
   get key(): string | undefined {
-    return this.#attempt.key;
+    const { key } = this.#attempt;
+    return key && describeKey(key);
   }
 
   /**
