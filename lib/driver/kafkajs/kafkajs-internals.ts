@@ -32,6 +32,7 @@ interface InternalRequestQueue {
 interface InternalConnection {
   socket?: Socket;
   readonly requestQueue: InternalRequestQueue;
+  logError: (message: string) => void;
   isConnected(): boolean;
   rejectRequests(error: Error): void;
   send(protocol: unknown): Promise<unknown>;
@@ -126,6 +127,8 @@ export class RawConnection {
   async close(reason: Error): Promise<void> {
     if (this.connecting) {
       // A broker that takes connections and says nothing would have `requestTimeout`, most of what a container has to end.
+      // It is no error to anybody, as kafkajs would have it.
+      this.connection.logError = () => undefined;
       this.connection.rejectRequests(reason);
       this.connection.socket?.destroy(reason);
       await this.connecting.catch(() => undefined);

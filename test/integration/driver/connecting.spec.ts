@@ -129,6 +129,8 @@ describe('the kafkajs driver, connecting', () => {
 
   it('ends at once while a broker that took the connection says nothing', async () => {
     const taken: Socket[] = [];
+    const lines: string[] = [];
+    const note = (line: string) => void lines.push(line);
     const silent = createServer((socket) => taken.push(socket.on('error', () => undefined)));
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const driver = new KafkajsDriver(
@@ -138,7 +140,7 @@ describe('the kafkajs driver, connecting', () => {
         ...{ requestTimeout: 3_600_000, connectionTimeout: 3_600_000 },
       },
       systemClock,
-      silentLog,
+      { ...silentLog, warn: note, error: note },
     );
     const producer = driver.createProducer();
     const connected = expect(producer.connect()).rejects.toThrow(ConnectionClosedError);
@@ -147,6 +149,7 @@ describe('the kafkajs driver, connecting', () => {
     await connected;
     for (const socket of taken) socket.destroy();
     await new Promise((resolve) => silent.close(resolve));
+    expect(lines).toEqual([]);
   });
 
   it('heals after every one of its connections was cut, without losing or repeating a record', async () => {
