@@ -1,3 +1,5 @@
+import { CENTURY } from '../runtime/century.js';
+
 /** How parked records are tried again, and how many there may be. Times in milliseconds. */
 export interface ParkingPolicy {
   /** Until the first try of a parked record. `Infinity` (with `max`): only an operator has it tried. */
@@ -22,13 +24,10 @@ export const DEFAULT_PARKING: ParkingPolicy = {
   maxLetters: 1_000,
 };
 
-/** A store may have no time that is later than this by much: `Infinity` leaves a record to operators. */
-const LONGEST = 100 * 365 * 24 * 3_600_000;
-
 /** Milliseconds until a parked record is tried again after `retries` tries; `undefined`: it is held for an operator. */
 export function parkingDelay(policy: ParkingPolicy, retries: number): number | undefined {
   if (retries >= policy.attempts) return undefined;
   // The exponent is bounded: 2 ** 2000 is Infinity.
   const delay = policy.retryAfter * policy.factor ** Math.min(retries, 64);
-  return Math.round(Math.min(policy.max, delay, LONGEST));
+  return Math.round(Math.min(policy.max, delay, CENTURY));
 }

@@ -1,4 +1,5 @@
 import { describeError } from '../errors/describe-error.js';
+import { CENTURY } from '../runtime/century.js';
 import { sleep, type Clock } from '../runtime/clock.js';
 import type { Log } from '../runtime/log.js';
 import { Periodic } from '../runtime/periodic.js';
@@ -26,8 +27,6 @@ const SWEEP_PATIENCE = 10_000;
 /** Age from which outbox records are swept although the owner of their lane lives. */
 const ABANDONED = 60_000;
 const PRUNE_BATCH = 2_000;
-/** Stands for "for ever": a store may have no time that is older than this by much. */
-const CENTURY = 100 * 365 * 24 * 3_600_000;
 /** Batches of a round that found little: an old ledger is gone through at leisure. */
 const MAX_IDLE_BATCHES = 50;
 

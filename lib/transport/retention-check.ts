@@ -45,10 +45,12 @@ export class RetentionCheck {
   }
 
   private async look(memory: number): Promise<void> {
+    const topics = this.topics();
+    if (topics.length === 0) return;
     const admin = (this.admin = this.driver.createAdmin());
     try {
       await admin.connect();
-      for (const [topic, kept] of await admin.retentions(this.topics())) {
+      for (const [topic, kept] of await admin.retentions(topics)) {
         if (kept > memory) this.log.warn(warning(topic, kept, memory));
       }
     } catch (error) {
